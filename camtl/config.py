@@ -1,0 +1,155 @@
+"""`CaMtlConfig`: everything that fixes a CA-MTL model's shape, saved beside its weights."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from transformers import AutoConfig, PretrainedConfig
+
+from camtl.heads import HeadSpec
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "base": {
+        "conditional_attention": True,
+        "conditional_alignment": True,
+        "conditional_layer_norm": True,
+        "bottleneck": "top",
+    },
+    "large": {
+        "conditional_attention": True,
+        "conditional_alignment": True,
+        "conditional_layer_norm": True,
+        "bottleneck": "all",
+    },
+    "none": {
+        "conditional_attention": False,
+        "conditional_alignment": False,
+        "conditional_layer_norm": False,
+        "bottleneck": "none",
+    },
+}
+BOTTLENECKS = ("none", "top", "all")
+
+
+class CaMtlConfig(PretrainedConfig):
+    """Shape of a CA-MTL model.
+
+    Args:
+        variant: preset over the switches below: `base` (bottleneck in the top layer), `large`
+            (bottlenecks along a skip path over all layers), `none` (plain shared encoder with heads).
+        tasks: names of the tasks; `task_ids` index this list, whose order is kept.
+        heads: a `HeadSpec` (or its fields as a dict) per task.
+        max_seq_length: longest row in tokens, L of the conditional attention.
+        backbone: hub id, folder or `package:<name>` that the pretrained encoder came from.
+        backbone_config: the encoder's own configuration, as a dict.
+        conditional_attention, conditional_alignment, conditional_layer_norm, bottleneck: switches of
+            the parts; None takes the variant's. `bottleneck` is `none`, `top` or `all`. The
+            conditional layer norm stands in the top half of the layers.
+        task_embedding_size: size of the task embedding; None is the hidden size, as published.
+        bottleneck_reduction: the bottleneck is `hidden_size // bottleneck_reduction` wide.
+        attention_blocks: N of the block-diagonal attention; None is max(1, hidden_size // L).
+        random_top_layer: start the base variant's top layer from random weights, as the published
+            code does by a name that pretrained weights do not match.
+        dropout: dropout of the encoder and the heads; None keeps the encoder's own.
+
+    Raises:
+        ValueError: a variant, switch or head that is not known, a task without a head or named twice.
+    """
+
+    model_type = "camtl"
+
+    def __init__(
+        self,
+        *,
+        variant: str = "base",
+        tasks: Sequence[str] = (),
+        heads: Mapping[str, HeadSpec | Mapping[str, Any]] | None = None,
+        max_seq_length: int = 128,
+        backbone: str | None = None,
+        backbone_config: dict[str, Any] | None = None,
+        conditional_attention: bool | None = None,
+        conditional_alignment: bool | None = None,
+        conditional_layer_norm: bool | None = None,
+        bottleneck: str | None = None,
+        task_embedding_size: int | None = None,
+        bottleneck_reduction: int = 3,
+        attention_blocks: int | None = None,
+        random_top_layer: bool = False,
+        dropout: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if variant not in VARIANTS:
+            raise ValueError(f"variant {variant!r} is not known: use one of {', '.join(VARIANTS)}")
+        preset = VARIANTS[variant]
+
+        def switch(name: str, value: Any) -> Any:
+            return preset[name] if value is None else value
+
+        self.variant = variant
+        self.tasks = list(tasks)
+        self.heads = {name: _as_dict(spec) for name, spec in (heads or {}).items()}
+        self.max_seq_length = max_seq_length
+        self.backbone = backbone
+        self.backbone_config = backbone_config
+        self.conditional_attention: bool = switch("conditional_attention", conditional_attention)
+        self.conditional_alignment: bool = switch("conditional_alignment", conditional_alignment)
+        self.conditional_layer_norm: bool = switch("conditional_layer_norm", conditional_layer_norm)
+        self.bottleneck: str = switch("bottleneck", bottleneck)
+        self.task_embedding_size = task_embedding_size
+        self.bottleneck_reduction = bottleneck_reduction
+        self.attention_blocks = attention_blocks
+        self.random_top_layer = random_top_layer
+        self.dropout = dropout
+        self._check()
+        super().__init__(**kwargs)
+
+    def _check(self) -> None:
+        if self.bottleneck not in BOTTLENECKS:
+            raise ValueError(f"bottleneck {self.bottleneck!r} is not known: use {', '.join(BOTTLENECKS)}")
+        if len(set(self.tasks)) != len(self.tasks):
+            raise ValueError(f"a task is named twice in tasks={self.tasks}")
+        if set(self.tasks) != set(self.heads):
+            odd = sorted(set(self.tasks) ^ set(self.heads))
+            raise ValueError(f"tasks and heads name different tasks: {', '.join(odd)} stands in one of them only")
+        for name in ("max_seq_length", "bottleneck_reduction", "attention_blocks", "task_embedding_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name}={value} must be at least 1")
+        if self.attention_blocks is not None and self.attention_blocks > self.max_seq_length:
+            raise ValueError(
+                f"attention_blocks={self.attention_blocks} is more than max_seq_length={self.max_seq_length}: "
+                "a block needs at least one position"
+            )
+
+    @property
+    def has_conditions(self) -> bool:
+        """Whether any conditional part is switched on."""
+        return (
+            self.conditional_attention
+            or self.conditional_alignment
+            or self.conditional_layer_norm
+            or self.bottleneck != "none"
+        )
+
+    def head_spec(self, task: str) -> HeadSpec:
+        """The `HeadSpec` of a task by name."""
+        return HeadSpec(**self.heads[task])
+
+    def encoder_config(self) -> PretrainedConfig:
+        """The pretrained encoder's configuration, with `dropout` set where it is given.
+
+        Raises:
+            ValueError: there is no `backbone_config` yet (`CaMtlModel.from_backbone` fills it).
+        """
+        if self.backbone_config is None:
+            raise ValueError("the configuration has no backbone_config: build it with CaMtlModel.from_backbone")
+        fields = dict(self.backbone_config)
+        config = AutoConfig.for_model(fields.pop("model_type"), **fields)
+        if self.dropout is not None:
+            config.hidden_dropout_prob = config.attention_probs_dropout_prob = self.dropout
+        return config
+
+
+def _as_dict(spec: HeadSpec | Mapping[str, Any]) -> dict[str, Any]:
+    fields = asdict(spec if isinstance(spec, HeadSpec) else HeadSpec(**spec))
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}

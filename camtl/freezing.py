@@ -1,0 +1,80 @@
+"""Which pretrained weights stay as they are. Conditional parts and heads always train.
+
+The paper freezes the embeddings and the bottom half of the layers. The published code also leaves
+the attention's generators of frozen layers untrained, by a name that does not match; here `freeze`
+names pretrained weights only.
+"""
+
+import re
+from collections.abc import Iterator
+
+from torch import nn
+
+from camtl.model import CaMtlModel
+from camtl.modules import FiLM
+
+
+def freeze(model: CaMtlModel, what: str) -> None:
+    """Freeze pretrained weights of the encoder.
+
+    Args:
+        model: the model, changed in place.
+        what: `none`, `embeddings`, `bottom_half` (embeddings and the lower half of the layers), `all`
+            (the whole pretrained encoder), or a range of layers such as `0-3`, both ends included,
+            that takes the embeddings with it when it starts at 0.
+
+    Raises:
+        ValueError: `what` is none of these, or names a layer that the encoder does not have.
+    """
+    layers = model.layers()
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+    if what == "all":
+        _freeze_pretrained(model.encoder)
+        return
+    first, last, embeddings = _span(what, len(layers))
+    if embeddings:
+        _freeze_pretrained(model.embeddings())
+    for layer in layers[first : last + 1]:
+        _freeze_pretrained(layer)
+
+
+def _span(what: str, num_layers: int) -> tuple[int, int, bool]:
+    named = {"none": (0, -1, False), "embeddings": (0, -1, True), "bottom_half": (0, num_layers // 2 - 1, True)}
+    if what in named:
+        return named[what]
+    match = re.fullmatch(r"(\d+)-(\d+)", what)
+    if match is None:
+        raise ValueError(f"freeze={what!r} is not known: use none, embeddings, bottom_half, all or a range as 0-3")
+    first, last = int(match[1]), int(match[2])
+    if not first <= last < num_layers:
+        raise ValueError(f"freeze={what!r}: the encoder's layers are 0-{num_layers - 1}")
+    return first, last, first == 0
+
+
+def _freeze_pretrained(module: nn.Module) -> None:
+    for part in _outside_generators(module):
+        for parameter in part.parameters(recurse=False):
+            parameter.requires_grad_(False)
+
+
+def _outside_generators(module: nn.Module) -> Iterator[nn.Module]:
+    if isinstance(module, FiLM):
+        return
+    yield module
+    for child in module.children():
+        yield from _outside_generators(child)
+
+
+def count_parameters(model: CaMtlModel) -> dict[str, float]:
+    """Parameters of the model: `total`, `trainable`, and `versus_separate_models`.
+
+    The last is the total over that of one plain encoder with a head for each task.
+    """
+    total = sum(parameter.numel() for parameter in model.parameters())
+    trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    generators = sum(p.numel() for m in model.encoder.modules() if isinstance(m, FiLM) for p in m.parameters())
+    plain = sum(parameter.numel() for parameter in model.encoder.parameters()) - generators
+    heads = sum(parameter.numel() for parameter in model.heads.parameters())
+    separate = plain * len(model.config.tasks) + heads
+    return {"total": total, "trainable": trainable, "versus_separate_models": total / separate}

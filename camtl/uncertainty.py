@@ -1,0 +1,128 @@
+"""MT-Uncertainty (paper §2.5, Algorithm 1): how unsure the model is of a row, and which rows to train on.
+
+Pure functions of tensors. Shapes: N candidate rows, C classes, T tasks, k rows to take.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+EPSILON = 1e-5  # the published code divides by log C + 1e-5
+
+
+def normalized_entropy(logits: Tensor) -> Tensor:
+    """Shannon entropy of the predicted distribution over its largest value, log C (paper eq. 7).
+
+    Args:
+        logits: [N, C]. One column (regression) has no distribution and gives 0.
+
+    Returns:
+        [N], float32, in [0, 1].
+    """
+    classes = logits.shape[-1]
+    if classes == 1:
+        return torch.zeros(logits.shape[:-1], device=logits.device)
+    log_probabilities = torch.log_softmax(logits.float(), dim=-1)
+    entropy = -(log_probabilities.exp() * log_probabilities).sum(dim=-1)
+    largest = torch.log(torch.tensor(float(classes))).item() + EPSILON
+    return (entropy / largest).clamp(0.0, 1.0)
+
+
+def task_mean_entropy(entropy: Tensor, task_ids: Tensor, num_tasks: int) -> Tensor:
+    """Mean of `entropy` [N] over each task's rows -> [num_tasks]; 0 for a task without rows."""
+    totals = torch.zeros(num_tasks, device=entropy.device).index_add(0, task_ids, entropy)
+    counts = torch.zeros(num_tasks, device=entropy.device).index_add(0, task_ids, torch.ones_like(entropy))
+    return totals / counts.clamp(min=1)
+
+
+def select_most_uncertain(
+    entropy: Tensor,
+    task_ids: Tensor,
+    k: int,
+    *,
+    task_means: Tensor | None = None,
+    copy_from: Mapping[int, int | None] | None = None,
+    max_share_per_task: float | None = None,
+    surplus: str = "zero",
+) -> tuple[Tensor, Tensor]:
+    """Algorithm 1: the k candidates of the highest U = H x (task mean of H) / (largest task mean).
+
+    Args:
+        entropy: normalised entropy H of each candidate, [N].
+        task_ids: task of each candidate, int64, [N].
+        k: rows to take; with fewer candidates all are taken.
+        task_means: mean H per task id, [T]; None takes the means of these candidates.
+        copy_from: for tasks without an entropy of their own (regression), the task whose scores they
+            take: the i-th row of the target gets the i-th source row's. A source of None, or one
+            without candidates here, gives the mean score of the candidates that have an entropy.
+        max_share_per_task: at most this share of the k rows from one task (at least one row), filled
+            up beyond it only where nothing else is left. None is the paper's rule: no bound.
+        surplus: score of target rows beyond the source's last: `zero` as published, or `mean` of the
+            source's scores.
+
+    Returns:
+        (indices [min(k, N)] by falling score, scores [N]). Ties fall as `torch.topk` breaks them.
+        Candidates that all lack an entropy keep their order.
+
+    Raises:
+        ValueError: shapes differ, k is below 1, a share is outside (0, 1], or `surplus` is not known.
+    """
+    if entropy.shape != task_ids.shape or entropy.dim() != 1:
+        raise ValueError(
+            f"entropy {tuple(entropy.shape)} and task_ids {tuple(task_ids.shape)} must be [N] both"
+        )
+    if k < 1:
+        raise ValueError(f"k={k} must be at least 1")
+    if max_share_per_task is not None and not 0 < max_share_per_task <= 1:
+        raise ValueError(f"max_share_per_task={max_share_per_task} must lie in (0, 1]")
+    if surplus not in ("zero", "mean"):
+        raise ValueError(f"surplus={surplus!r} is not known: use 'zero' or 'mean'")
+    k = min(k, len(entropy))
+    if len(entropy) == 0:
+        return task_ids.new_zeros(0), entropy
+    copies = dict(copy_from or {})
+    num_tasks = max([int(task_ids.max()), *copies, *(s for s in copies.values() if s is not None)]) + 1
+    if task_means is None:
+        task_means = task_mean_entropy(entropy, task_ids, num_tasks)
+    largest = task_means.max()
+    scores = torch.where(largest > 0, entropy * (task_means / largest.clamp(min=1e-30))[task_ids], entropy)
+    if copies:
+        copied = torch.isin(task_ids, torch.tensor(list(copies), device=task_ids.device))
+        if bool(copied.all()):
+            return torch.arange(k, device=task_ids.device), torch.zeros_like(scores)
+        scores = _copy_scores(scores, task_ids, num_tasks, copies, copied, surplus)
+    if max_share_per_task is None:
+        return torch.topk(scores, k).indices, scores
+    return _bounded_top(scores, task_ids, num_tasks, k, max(1, int(max_share_per_task * k))), scores
+
+
+def _position_in_task(task_ids: Tensor, num_tasks: int) -> Tensor:
+    """How many earlier rows have the same task, [N]."""
+    one_hot = torch.nn.functional.one_hot(task_ids, num_tasks)
+    return one_hot.cumsum(0).gather(1, task_ids[:, None]).squeeze(1) - 1
+
+
+def _copy_scores(
+    scores: Tensor, task_ids: Tensor, num_tasks: int, copies: dict[int, int | None], copied: Tensor, surplus: str
+) -> Tensor:
+    pool_mean = scores[~copied].mean()
+    position = _position_in_task(task_ids, num_tasks)
+    result = scores
+    for target, source in copies.items():
+        source_scores = scores[task_ids == source] if source is not None else scores[:0]
+        wanted = task_ids == target
+        if len(source_scores) == 0:
+            result = torch.where(wanted, pool_mean, result)
+            continue
+        rest = source_scores.mean() if surplus == "mean" else torch.zeros_like(pool_mean)
+        given = source_scores[position.clamp(max=len(source_scores) - 1)]
+        result = torch.where(wanted, torch.where(position < len(source_scores), given, rest), result)
+    return result
+
+
+def _bounded_top(scores: Tensor, task_ids: Tensor, num_tasks: int, k: int, bound: int) -> Tensor:
+    by_score = torch.argsort(scores, descending=True, stable=True)
+    place_in_task = _position_in_task(task_ids[by_score], num_tasks)
+    beyond_bound = (place_in_task >= bound).long()
+    return by_score[torch.argsort(beyond_bound, stable=True)[:k]]
