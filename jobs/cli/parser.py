@@ -1,0 +1,147 @@
+"""The parser: jsonargparse over the settings' dataclasses, with its own messages put into one line.
+
+jsonargparse tells types in Python's words and over several lines, and says nothing about a YAML section
+that is empty or written twice. What a user sees is made here instead.
+"""
+
+import argparse
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
+
+import yaml
+from jsonargparse import ActionConfigFile, ArgumentParser, DefaultHelpFormatter
+
+from jobs.cli.errors import did_you_mean, fail
+from pipeline.config import Settings
+
+SECTIONS: dict[str, type] = get_type_hints(Settings)
+FIELDS: dict[str, Any] = {
+    f"{section}.{name}": hint
+    for section, kind in SECTIONS.items()
+    for name, hint in get_type_hints(kind).items()
+}
+_WORDS: dict[Any, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    NoneType: "null",
+    tuple[str, ...]: "a list such as [cola,rte]",
+    tuple[int, int]: "[min, max]",
+}
+
+
+class SettingsParser(ArgumentParser):
+    """Parses `--config file.yaml` and `--section.field value`; every error is one line and exit code 2."""
+
+    def __init__(self, description: str, examples: str) -> None:
+        """Takes the job's description and its example command lines, for `--help`."""
+        super().__init__(
+            usage="%(prog)s [--config file.yaml] [--section.field value ...]",
+            description=description,
+            epilog=f"examples:\n{examples}",
+            formatter_class=_HelpFormatter,
+            allow_abbrev=False,
+        )
+        self.add_argument("--config", action=_ConfigFile, help="YAML file of settings; later arguments win")
+        for section, kind in SECTIONS.items():
+            self.add_class_arguments(kind, section)
+        for action in self._actions:
+            if action.dest in SECTIONS:
+                action.help = argparse.SUPPRESS  # `--train file.yaml`: --config does that for all sections
+            elif action.dest in FIELDS and not action.choices:
+                action.metavar = ""  # the help text says what a value looks like
+
+    def settings(self, argv: Sequence[str]) -> Settings:
+        """The settings as given, with nothing checked but names and types."""
+        parsed = self.parse_args(list(argv))
+        for name, hint in FIELDS.items():
+            # jsonargparse takes a null in YAML for any type.
+            if parsed[name] is None and NoneType not in get_args(hint):
+                fail(_wrong_value(name, "null"))
+        return Settings(**{section: kind(**vars(parsed[section])) for section, kind in SECTIONS.items()})
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Takes the place of the usage dump."""
+        if message.startswith("unrecognized arguments: "):
+            argument = message.removeprefix("unrecognized arguments: ").partition(" ")[0]
+            if not argument.startswith("-"):
+                fail(f"unexpected argument {argument!r}: settings are given as --section.field value")
+            name = argument.lstrip("-").split("=")[0]
+            fail(f"unknown setting --{name}{did_you_mean(name, FIELDS)}")
+        name = next(iter(re.findall(r'Parser key "(\w+\.\w+)"', message)), "")
+        value = re.findall(r"(?:Got|Given) value: (.*)", message)
+        fail(_wrong_value(name, value[-1]) if name in FIELDS and value else message.removeprefix("argument "))
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
+    """Keeps the line breaks of the examples and says types in words."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=40)
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        words = _expected(FIELDS[action.dest]) if action.dest in FIELDS else "%(type)s"
+        return super()._get_help_string(action).replace("type: %(type)s, ", f"{words}; ")
+
+
+class _ConfigFile(ActionConfigFile):
+    """Looks through a YAML file for what jsonargparse would pass over or blame on the wrong thing."""
+
+    def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
+        """Checks the file, then reads it as jsonargparse does."""
+        _check_names(values)
+        super().__call__(parser, cfg, values, option_string)
+
+
+def _check_names(path: str) -> None:
+    try:
+        root = yaml.compose(Path(path).read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except OSError as error:
+        fail(f"--config {path}: {error.strerror}")
+    except UnicodeDecodeError:
+        fail(f"--config {path}: not a text file in UTF-8")
+    except yaml.YAMLError as error:
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+        fail(f"{path}:{mark.line + 1 if mark else 1}: not valid YAML: {problem or error}")
+    for section, line, body in _entries(root, path, "the file"):
+        if section not in SECTIONS:
+            # A setting written without its section is the likelier slip than a section spelt wrong.
+            known = FIELDS if any(name.endswith(f".{section}") for name in FIELDS) else SECTIONS
+            fail(f"{path}:{line}: unknown section {section!r}{did_you_mean(section, known)}")
+        for field, line, _ in _entries(body, path, f"section {section!r}"):
+            if (name := f"{section}.{field}") not in FIELDS:
+                fail(f"{path}:{line}: unknown setting {name}{did_you_mean(name, FIELDS)}")
+
+
+def _entries(node: yaml.Node | None, path: str, what: str) -> list[tuple[str, int, yaml.Node]]:
+    """Key, line and value of each entry of a YAML mapping."""
+    if not isinstance(node, yaml.MappingNode):
+        line = node.start_mark.line + 1 if node else 1
+        fail(f"{path}:{line}: {what} holds no settings; write them as 'name: value' lines")
+    entries = [(str(key.value), key.start_mark.line + 1, value) for key, value in node.value]
+    keys = [key for key, _, _ in entries]
+    for index, (key, line, _) in enumerate(entries):
+        if key in keys[:index]:
+            fail(f"{path}:{line}: {key!r} is set twice in {what}")
+    return entries
+
+
+def _wrong_value(name: str, value: str) -> str:
+    choices = [choice for part in _alternatives(FIELDS[name]) for choice in _choices(part)]
+    return f"{name}: expected {_expected(FIELDS[name])}, got {value!r}{did_you_mean(value, choices)}"
+
+
+def _expected(hint: Any) -> str:
+    return " or ".join(", ".join(_choices(part)) or _WORDS[part] for part in _alternatives(hint))
+
+
+def _alternatives(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+
+
+def _choices(hint: Any) -> tuple[str, ...]:
+    return get_args(hint) if get_origin(hint) is Literal else ()

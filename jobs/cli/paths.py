@@ -1,0 +1,84 @@
+"""Relative paths become absolute on the driver: workers run in folders of their own."""
+
+import os
+import re
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+from pipeline.config import Settings
+
+_SQLITE = re.compile(r"(sqlite(?:\+\w+)?:///)([^/:].*)")  # three slashes and a name: a relative file
+
+
+def absolute_paths(settings: Settings, *, cwd: Path) -> Settings:
+    """The settings with every local path made absolute against `cwd`; addresses with a scheme stay.
+
+    Raises:
+        ValueError: The job runs in Ray's temporary copy of a submitted folder and would write below it.
+    """
+    run, data, model, cluster = settings.run, settings.data, settings.model, settings.cluster
+    written = {
+        "run.output_dir": run.output_dir,
+        "run.resume": run.resume,
+        "run.tracking_uri": run.tracking_uri,
+        "data.prepared_dir": data.prepared_dir,
+        "cluster.storage_path": cluster.storage_path,
+    }
+    relative = {
+        name: value for name, value in written.items() if value is not None and _is_relative(name, value)
+    }
+    if relative and _is_temporary_copy(cwd):
+        example = " ".join(f"--{name} {_below('/absolute/path', value)}" for name, value in relative.items())
+        raise ValueError(
+            f"relative {', '.join(relative)} in a job submitted with --working-dir: it runs in a temporary "
+            f"copy of the folder, and what it writes there is lost; pass {example}"
+        )
+
+    def absolute(value: str) -> str:
+        return _below(str(cwd), value)
+
+    return replace(
+        settings,
+        run=replace(
+            run,
+            output_dir=absolute(run.output_dir),
+            resume=run.resume and absolute(run.resume),
+            tracking_uri=absolute(run.tracking_uri) if _SQLITE.match(run.tracking_uri) else run.tracking_uri,
+        ),
+        data=replace(
+            data,
+            source=data.source if data.source in ("hub", "embedded") else absolute(data.source),
+            prepared_dir=absolute(data.prepared_dir),
+        ),
+        model=replace(
+            model, backbone=absolute(model.backbone) if _is_folder(model.backbone, cwd) else model.backbone
+        ),
+        cluster=replace(cluster, storage_path=cluster.storage_path and absolute(cluster.storage_path)),
+    )
+
+
+def _below(folder: str, value: str) -> str:
+    """`value` as an absolute path, taken from `folder` where it is relative."""
+    if sqlite := _SQLITE.match(value):
+        return sqlite[1] + _below(folder, sqlite[2])
+    if "://" in value:
+        return value
+    return os.path.normpath(os.path.join(folder, os.path.expanduser(value)))
+
+
+def _is_relative(name: str, value: str) -> bool:
+    if name == "run.tracking_uri":
+        return _SQLITE.match(value) is not None
+    return "://" not in value and not os.path.isabs(os.path.expanduser(value))
+
+
+def _is_folder(backbone: str, cwd: Path) -> bool:
+    """Whether a backbone names a folder; a hub id looks the same until one looks at the disk."""
+    return backbone.startswith((".", "~", "/")) or (cwd / backbone).is_dir()
+
+
+def _is_temporary_copy(cwd: Path) -> bool:
+    # Ray unpacks a submitted folder below <session>/runtime_resources/working_dir_files/. A folder that is
+    # used in place (a `local://` one) lies elsewhere and keeps what is written to it.
+    return ("runtime_resources", "working_dir_files") in pairwise(cwd.parts)

@@ -1,0 +1,43 @@
+"""The table at the end of a run."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.config import Settings
+
+
+def show_results(results: dict[str, Any], settings: Settings) -> None:
+    """Print each task's scores against a constant answer, the run's figures, and where to look next."""
+    console = Console(width=100)
+    console.print(scores_table(results["tasks"], results["majority"]))
+    parameters = results["parameters"]
+    console.print(
+        f"average {results['average']:.2f} at step {results['best_step']} of {results['steps']}   "
+        f"{results['rows_trained']} rows trained ({100 * results['fraction_of_data']:.1f}% of the data), "
+        f"{results['rows_scored']} scored\n"
+        f"{results['seconds']:.0f} s of training, {results['rows_per_second']:.1f} rows/s, "
+        f"waiting for data {100 * results['data_wait_fraction']:.1f}%, padding {100 * results['padding_fraction']:.1f}%\n"
+        f"{parameters['total']:,} parameters ({parameters['trainable']:,} trained), "
+        f"x{parameters['versus_separate_models']:.2f} of {len(results['tasks'])} separate models",
+        highlight=False,
+    )
+    run_dir = Path(settings.run.output_dir) / settings.run.name
+    console.print(f"\nrun directory  {run_dir}", highlight=False, soft_wrap=True)
+    uri = settings.run.tracking_uri
+    look = uri if uri.startswith("http") else f"run `mlflow ui --backend-store-uri {uri}` and open the address it prints"
+    console.print(f"MLflow         {look}", highlight=False, soft_wrap=True)
+
+
+def scores_table(tasks: dict[str, dict[str, float]], majority: dict[str, dict[str, float]]) -> Table:
+    """A row per task and metric: score, majority answer, difference."""
+    table = Table("task", "metric", title="validation scores")
+    for name in ("score", "majority", "gain"):
+        table.add_column(name, justify="right")
+    for task, scores in tasks.items():
+        for metric, value in scores.items():
+            constant = majority[task][metric]
+            table.add_row(task, metric, f"{value:.1f}", f"{constant:.1f}", f"{value - constant:+.1f}")
+    return table

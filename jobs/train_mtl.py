@@ -1,0 +1,31 @@
+"""Train one model on many tasks: `python jobs/train_mtl.py [--config file.yaml] [--section.field value ...]`."""
+
+import sys
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parents[1])  # in place of jobs/, whose evaluate.py is also a library
+
+from jobs.cli import fail, parse_settings
+
+EXAMPLES = """\
+  python jobs/train_mtl.py
+  python jobs/train_mtl.py --config jobs/configs/glue_slices.yaml --data.source /folder/of/parquet
+  python jobs/train_mtl.py --data.source hub --data.tasks [cola,rte] --model.backbone bert-base-cased
+  ray job submit -- python jobs/train_mtl.py --cluster.num_workers 2"""
+
+
+def main() -> None:
+    """Parse, train, show the table."""
+    settings = parse_settings(sys.argv[1:], "Train CA-MTL on a mixture of tasks.", EXAMPLES)
+    from jobs.report import show_results  # imported late: --help answers at once
+    from pipeline.train import train
+
+    try:
+        results = train(settings, lambda line: print(line, flush=True))
+    except ValueError as error:
+        fail(str(error))
+    show_results(results, settings)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Ray around the model: tasks, prepared data, sampling, training, evaluation, records."""

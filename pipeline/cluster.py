@@ -1,0 +1,70 @@
+"""Reaching Ray, and refusing a run that the cluster could never feed."""
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Literal
+
+import ray
+
+from pipeline.mixture import configure_ray_data
+
+PROJECT = Path(__file__).parents[1]
+RAY_DATA_CPUS = 1.0  # one task that fetches rows
+
+
+def connect() -> None:
+    """Connect to the cluster that the job runs on ($RAY_ADDRESS), else start Ray on this machine.
+
+    Raises:
+        ValueError: there is a cluster and it does not let us in.
+    """
+    if ray.is_initialized():
+        return
+    environment = {"TOKENIZERS_PARALLELISM": "false"}
+    if "RAY_JOB_ID" not in os.environ and str(PROJECT) in sys.path:  # not installed: workers need the folder too
+        environment["PYTHONPATH"] = os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")])
+    try:
+        ray.init(
+            address=os.environ.get("RAY_ADDRESS", "local"),
+            logging_level=logging.WARNING,
+            include_dashboard=False if "RAY_ADDRESS" not in os.environ else None,
+            runtime_env={"env_vars": environment},
+        )
+    except (ConnectionError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"Ray at {os.environ.get('RAY_ADDRESS', 'this machine')} cannot be reached ({reason}): check RAY_ADDRESS, "
+            "and that RAY_AUTH_MODE and the token are those that `ray start` ran with"
+        ) from error
+    configure_ray_data()
+
+
+def wants_gpu(use_gpu: bool | Literal["auto"]) -> bool:
+    """Whether workers take a GPU each; `auto` does where the cluster has one.
+
+    Raises:
+        ValueError: GPUs are asked for and the cluster, which does not grow, has none.
+    """
+    there = ray.cluster_resources().get("GPU", 0) > 0
+    return there if use_gpu == "auto" else use_gpu
+
+
+def check_resources(num_workers: int | tuple[int, int], cpus_per_worker: float) -> None:
+    """Refuse a run whose workers would leave Ray Data no CPU: it would wait for ever.
+
+    Only a cluster of one node is judged: a larger one may grow.
+
+    Raises:
+        ValueError: names the CPUs there are and the settings that fit.
+    """
+    most = num_workers if isinstance(num_workers, int) else num_workers[0]
+    cpus = ray.cluster_resources().get("CPU", 0.0)
+    needed = most * cpus_per_worker + RAY_DATA_CPUS
+    if len(ray.nodes()) == 1 and needed > cpus:
+        fitting = int(max(0.0, cpus - RAY_DATA_CPUS) / cpus_per_worker)
+        raise ValueError(
+            f"{most} workers of {cpus_per_worker:g} CPUs and {RAY_DATA_CPUS:g} for Ray Data need {needed:g} CPUs, Ray has "
+            f"{cpus:g}: use cluster.num_workers up to {fitting}, fewer cluster.cpus_per_worker, or num_workers 0"
+        )

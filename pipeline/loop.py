@@ -1,0 +1,192 @@
+"""The training loop of one rank: plain functions that run without Ray in a test.
+
+A step: take candidates, score them, keep the most uncertain, learn. Every `round_steps` the next
+round is planned from what was measured, and fetched while the current one trains.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from camtl import CaMtlConfig, CaMtlModel, TokenRows
+from camtl.freezing import freeze
+from pipeline.checkpoint import load_checkpoint, save_checkpoint
+from pipeline.distributed import all_reduce_sum, has_bfloat16, rank, share, world_size
+from pipeline.evaluate import EvalSet, measure, predict_all
+from pipeline.job import TrainJob
+from pipeline.learner import Learner, make_optimizer, make_schedule
+from pipeline.mixture import CandidateStream, Fetch, Mixture
+from pipeline.records import Records
+from pipeline.run_log import RunLog
+from pipeline.sampler import Floats, SamplerState, fill_copied, next_round, observe
+from pipeline.scoring import Arithmetic, TokenCount, entropies, predict, task_sums
+
+
+class Report(Protocol):
+    """Where a rank hands over its records, and rank 0 a checkpoint; called equally often by every rank."""
+
+    def __call__(self, records: Records, checkpoint: Path | None, metrics: dict[str, Any] | None) -> None:
+        """`metrics` comes with a checkpoint, on every rank; `checkpoint` is rank 0's folder."""
+
+
+def train_on_rank(
+    job: TrainJob,
+    *,
+    fetch: Fetch,
+    eval_sets: Sequence[EvalSet],
+    device: torch.device,
+    report: Report,
+    resume_from: Path | None = None,
+) -> None:
+    """Train to the last step. Every rank of the process group calls this with the same arguments.
+
+    Args:
+        job: what to train, and how.
+        fetch: turns this rank's part of a plan into rows.
+        eval_sets: all evaluation rows; the ranks share them out.
+        device: of this rank.
+        report: takes what was done.
+        resume_from: folder of a checkpoint to go on from.
+    """
+    mixture = replace(job.mixture, world_size=world_size())
+    stream = CandidateStream(fetch)
+    try:
+        if resume_from is None:  # the first rows are on their way while the model is built
+            stream.request(mixture.current(SamplerState.initial(len(job.tasks))).of_rank(rank()))
+        run = _Run.start(job, mixture, stream, eval_sets, device, resume_from)
+        if resume_from is not None:
+            stream.request(mixture.current(run.state).of_rank(rank(), after_step=run.state.step))
+        while run.state.step < mixture.max_steps:
+            plan = mixture.current(run.state)
+            stream.request(mixture.upcoming(run.state, plan.drawn.tolist()).of_rank(rank()))
+            last = min(run.state.round_start + mixture.round_steps, mixture.max_steps)
+            for candidates in stream.next_round():
+                run.step(candidates, plan.weights)
+                if run.state.step == last:
+                    run.state = next_round(run.state, plan.drawn.tolist())
+                if run.state.step == last or run.evaluates() or run.saves():
+                    with run.log.paused():
+                        run.hand_over(report)
+    finally:
+        stream.close()
+
+
+@dataclass
+class _Run:
+    """What one rank holds between steps."""
+
+    job: TrainJob
+    mixture: Mixture
+    eval_sets: Sequence[EvalSet]
+    learner: Learner
+    scoring: Arithmetic
+    scored_tokens: TokenCount
+    tokenizer: PreTrainedTokenizerBase
+    state: SamplerState
+    log: RunLog
+
+    @staticmethod
+    def start(
+        job: TrainJob,
+        mixture: Mixture,
+        stream: CandidateStream,
+        eval_sets: Sequence[EvalSet],
+        device: torch.device,
+        resume_from: Path | None,
+    ) -> "_Run":
+        """Build everything, and restore it where there is a checkpoint."""
+        torch.manual_seed(mixture.seed)
+        model = CaMtlModel.from_backbone(job.backbone, CaMtlConfig(**job.model)).to(device)
+        freeze(model, job.freeze)
+        optimizer = make_optimizer(
+            model,
+            learning_rate=job.learning_rate,
+            new_parameters_learning_rate=job.new_parameters_learning_rate,
+            weight_decay=job.weight_decay,
+        )
+        schedule = make_schedule(optimizer, mixture.max_steps, job.warmup_proportion)
+        state = SamplerState.initial(len(job.tasks))
+        if resume_from is not None:
+            state = load_checkpoint(
+                resume_from, model=model, optimizer=optimizer, schedule=schedule, fingerprint=job.fingerprint()
+            )
+        bfloat16 = has_bfloat16(device)
+        learner = Learner(
+            model,
+            optimizer,
+            schedule,
+            Arithmetic(device, bfloat16 if job.precision == "auto" else job.precision == "bf16"),
+            max_grad_norm=job.max_grad_norm,
+            gradient_accumulation=job.gradient_accumulation,
+        )
+        scored = TokenCount()
+        log = RunLog(len(job.tasks), learner.tokens, scored, stream, device, resumed_at=state.step)
+        tokenizer = AutoTokenizer.from_pretrained(job.tokenizer)
+        return _Run(job, mixture, eval_sets, learner, Arithmetic(device, bfloat16), scored, tokenizer, state, log)
+
+    def step(self, candidates: TokenRows, weights: Floats) -> None:
+        """Choose among the candidates of a step and learn from the chosen."""
+        job, selection, device = self.job, self.job.selection, self.learner.arithmetic.device
+        number = self.state.step + 1
+        torch.manual_seed(int(np.random.SeedSequence([self.mixture.seed, number, rank()]).generate_state(1)[0]))
+        k = share(job.batch_size, rank(), world_size())
+        chosen: NDArray[np.int64] = np.arange(min(k, len(candidates)))
+        entropy = None
+        if selection.by_uncertainty:
+            model = self.learner.model.train(selection.dropout)
+            scores = predict(model, candidates, self.scoring, batch_rows=len(candidates), tokens=self.scored_tokens)
+            entropy = entropies(scores, len(candidates))
+            chosen = selection.choose(entropy, candidates.task_ids, k)
+        rows = candidates.take(chosen)
+        sums = all_reduce_sum(task_sums(entropy, candidates.task_ids, rows.task_ids, len(job.tasks)), device)
+        losses, trained_entropy = self.learner.step(rows, sums[2])
+        if entropy is None:  # nothing was scored: the uncertainties are those of the rows trained on
+            sums[0] = all_reduce_sum(trained_entropy.double().cpu().numpy(), device)
+        with np.errstate(invalid="ignore"):
+            means = fill_copied(np.where(sums[1] > 0, sums[0] / sums[1], np.nan), selection.copy_from)
+        self.state = observe(self.state, means, job.smoothing)
+        scored_rows = 0 if entropy is None else int(sums[1].sum())
+        self.log.add(number, weights, means, sums[1], sums[2], rows, losses, scored_rows)
+
+    def evaluates(self) -> bool:
+        """Whether this step ends with an evaluation."""
+        return _due(self.state.step, self.job.eval_every, self.mixture.max_steps)
+
+    def saves(self) -> bool:
+        """Whether this step ends with a checkpoint; an evaluated one always does."""
+        return self.evaluates() or _due(self.state.step, self.job.checkpoint_every, self.mixture.max_steps)
+
+    def hand_over(self, report: Report) -> None:
+        """Evaluate and save where it is due, and report what was done since the last time."""
+        scores = None
+        if self.evaluates():
+            predictions = predict_all(self.learner.model, self.eval_sets, self.learner.arithmetic)
+            scores = None if predictions is None else measure(self.job.tasks, predictions)
+        records = self.log.take(self.state.step, scores)
+        if not self.saves():
+            report(records, None, None)
+            return
+        metrics = {"step": self.state.step, "average": scores["average"] if scores else -1.0, "scores": scores, "freeze": self.job.freeze}
+        with tempfile.TemporaryDirectory(prefix="checkpoint-") as folder:
+            if rank() == 0:
+                save_checkpoint(
+                    Path(folder),
+                    model=self.learner.model,
+                    tokenizer=self.tokenizer,
+                    optimizer=self.learner.optimizer,
+                    schedule=self.learner.schedule,
+                    state=self.state,
+                    fingerprint=self.job.fingerprint(),
+                )
+            report(records, Path(folder) if rank() == 0 else None, metrics)
+
+
+def _due(step: int, every: int | None, max_steps: int) -> bool:
+    return step == max_steps or (every is not None and step % every == 0)

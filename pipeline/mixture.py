@@ -1,0 +1,195 @@
+"""The plan of a round becomes each worker's candidate batches, carried by Ray Data.
+
+Every rank runs one Ray Data execution a round over its own part of the plan: a small table of (step,
+task, row) whose blocks are turned into token rows by Ray tasks anywhere in the cluster. The plan, not
+the order of arrival, says which rank gets what. The next round is fetched while this one trains.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import ray
+import ray.data
+from numpy.typing import NDArray
+
+from camtl.packing import TokenRows
+from pipeline.plan import Plan, plan_round
+from pipeline.sampler import PolicyOptions, SamplerState, task_weights
+
+ROWS_PER_BLOCK = 2048  # planned rows that one Ray task fetches
+Fetch = Callable[[Plan], list[TokenRows]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixture:
+    """Everything that a round's plan depends on, beside the sampler's state.
+
+    Attributes:
+        tasks: names, in the order of their ids.
+        sizes: training rows of each task.
+        policy, options: how tasks are weighted.
+        candidates_per_step: rows drawn per step over all ranks.
+        round_steps: steps planned together.
+        max_steps: last step of the run.
+        seed: seed of the run.
+        world_size: number of ranks.
+    """
+
+    tasks: tuple[str, ...]
+    sizes: tuple[int, ...]
+    policy: str
+    options: PolicyOptions
+    candidates_per_step: int
+    round_steps: int
+    max_steps: int
+    seed: int
+    world_size: int
+
+    def plan(self, uncertainty: Sequence[float], cursors: Sequence[int], round_start: int) -> Plan:
+        """The round that begins after step `round_start`; empty once `max_steps` is reached."""
+        steps = max(0, min(self.round_steps, self.max_steps - round_start))
+        return plan_round(
+            seed=self.seed,
+            tasks=self.tasks,
+            sizes=self.sizes,
+            cursors=cursors,
+            weights=task_weights(self.policy, self.sizes, uncertainty, self.options),
+            first_step=round_start + 1,
+            steps=steps,
+            candidates_per_step=self.candidates_per_step,
+            world_size=self.world_size,
+        )
+
+    def current(self, state: SamplerState) -> Plan:
+        """The plan of the round that `state` is in."""
+        return self.plan(state.planned_from, state.cursors, state.round_start)
+
+    def upcoming(self, state: SamplerState, drawn: Sequence[int]) -> Plan:
+        """The plan of the round after it; `drawn` rows of each task are in the current one."""
+        cursors = [old + int(new) for old, new in zip(state.cursors, drawn, strict=True)]
+        round_start = min(state.round_start + self.round_steps, self.max_steps)
+        return self.plan(state.plan_next_from, cursors, round_start)
+
+
+def fetch_rows(tables: Mapping[int, pa.Table], task: NDArray[np.int64], row: NDArray[np.int64]) -> pa.Table:
+    """Rows out of prepared tables, in the order asked for.
+
+    Args:
+        tables: prepared table of each task id that occurs.
+        task, row: what to fetch, [n].
+
+    Returns:
+        The prepared columns and `task`, n rows.
+    """
+    parts, places = [], []
+    for task_id in np.unique(task):
+        wanted = np.flatnonzero(task == task_id)
+        part = tables[int(task_id)].take(pa.array(row[wanted]))
+        parts.append(part.append_column("task", pa.array(np.full(len(wanted), task_id))))
+        places.append(wanted)
+    order = np.argsort(np.concatenate(places), kind="stable")
+    return pa.concat_tables(parts).take(pa.array(order))
+
+
+def token_rows(table: pa.Table) -> TokenRows:
+    """Rows of `fetch_rows` as the model's host-side columns."""
+
+    def column(name: str) -> pa.Array:
+        return table[name].combine_chunks()
+
+    input_ids = column("input_ids")
+    lengths = input_ids.value_lengths().to_numpy(zero_copy_only=False)
+    return TokenRows(
+        input_ids=input_ids.flatten().to_numpy().astype(np.int64),
+        token_type_ids=column("token_type_ids").flatten().to_numpy().astype(np.int64),
+        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        task_ids=column("task").to_numpy(),
+        labels=column("label").to_numpy(zero_copy_only=False).astype(np.float32),
+        row_ids=column("row_id").to_numpy(),
+    )
+
+
+def split_by_step(rows: TokenRows, steps: NDArray[np.int64]) -> list[TokenRows]:
+    """Rows ordered by step -> one set a step."""
+    starts = np.flatnonzero(np.diff(steps, prepend=-1))
+    return [rows.take(np.arange(begin, end)) for begin, end in zip(starts, [*starts[1:], len(steps)], strict=True)]
+
+
+def fetch_from_memory(tables: Sequence[pa.Table]) -> Fetch:
+    """Rounds straight from tables in this process: no Ray, for a debugger and as the yardstick of speed."""
+    by_task = dict(enumerate(tables))
+
+    def fetch(plan: Plan) -> list[TokenRows]:
+        return split_by_step(token_rows(fetch_rows(by_task, plan.task, plan.row)), plan.step) if len(plan.row) else []
+
+    return fetch
+
+
+def fetch_with_ray_data(tables: Sequence["ray.ObjectRef[pa.Table]"]) -> Fetch:
+    """Rounds through Ray Data, from prepared tables that lie in the object store once per node."""
+
+    def fetch(plan: Plan) -> list[TokenRows]:
+        if not len(plan.row):
+            return []
+        planned = pa.table({"position": np.arange(len(plan.row)), "task": plan.task, "row": plan.row})
+        blocks = [planned.slice(start, ROWS_PER_BLOCK) for start in range(0, planned.num_rows, ROWS_PER_BLOCK)]
+        dataset = ray.data.from_arrow(blocks).map_batches(
+            _fetch_block, batch_size=None, batch_format="pyarrow", fn_kwargs={"tables": list(tables)}
+        )
+        batches = dataset.iter_batches(batch_size=None, batch_format="pyarrow")
+        fetched = pa.concat_tables(list(batches)).sort_by("position")
+        if fetched.num_rows != len(plan.row):
+            raise RuntimeError(f"Ray Data gave {fetched.num_rows} of {len(plan.row)} planned rows")
+        return split_by_step(token_rows(fetched), plan.step)
+
+    return fetch
+
+
+def _fetch_block(planned: pa.Table, tables: list["ray.ObjectRef[pa.Table]"]) -> pa.Table:
+    task, row = planned["task"].to_numpy(), planned["row"].to_numpy()
+    present = [int(task_id) for task_id in np.unique(task)]
+    held = dict(zip(present, ray.get([tables[task_id] for task_id in present]), strict=True))
+    return fetch_rows(held, task, row).append_column("position", planned["position"])
+
+
+@dataclass
+class CandidateStream:
+    """Rounds in the order they were asked for, fetched in the background.
+
+    Attributes:
+        fetch: turns a rank's part of a plan into one set of rows per step.
+        seconds_waited: time spent waiting for rows so far.
+    """
+
+    fetch: Fetch
+    seconds_waited: float = 0.0
+    _pending: list[Future[list[TokenRows]]] = field(default_factory=list)
+    _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "fetch"))
+
+    def request(self, plan: Plan) -> None:
+        """Start to fetch a round (after those asked for before it)."""
+        self._pending.append(self._thread.submit(self.fetch, plan))
+
+    def next_round(self) -> Iterator[TokenRows]:
+        """The candidates of each step of the next round; waits until they are there."""
+        began = time.perf_counter()
+        steps = self._pending.pop(0).result()
+        self.seconds_waited += time.perf_counter() - began
+        yield from steps
+
+    def close(self) -> None:
+        """Drop what was asked for and not yet fetched."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+
+def configure_ray_data() -> None:
+    """Calm Ray Data for many short executions: no progress bars, no line per execution."""
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)

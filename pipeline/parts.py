@@ -1,0 +1,182 @@
+"""What Ray Data's tasks do to prepare splits: read and encode a block, write a part.
+
+The order of a split is known before anything is read, so every block knows in which part, and where in
+it, each of its rows belongs; the shuffle between the two stages only carries rows to their part.
+
+Mistakes in the data travel as rows of part `PROBLEM`. An exception would arrive wrapped in Ray's own,
+without its text, and of several mistakes whichever came first would be told.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import pickle
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from pipeline.errors import first_line
+from pipeline.sources import Block
+from pipeline.tokenization import SCHEMA, RowFormat, check_rows, encode
+
+PART_ROWS = 65_536
+PROBLEM = -1
+
+# What the first stage hands to the second: token rows with their address, or a problem.
+STAGED = pa.schema(
+    [
+        ("part", pa.int64()),
+        ("position", pa.int64()),
+        ("problem", pa.string()),
+        *SCHEMA,
+        ("truncated", pa.bool_()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class SplitPlan:
+    """One split on its way.
+
+    Attributes:
+        rows: What is read of its rows.
+        name: Name of the split.
+        source_rows: Rows that the source has.
+        kept_rows: Rows that are kept: the first of the split's order.
+        first_part: Number of its first part among the parts of all splits of one execution.
+        directory: Folder of its part files.
+    """
+
+    rows: RowFormat
+    name: str
+    source_rows: int
+    kept_rows: int
+    first_part: int
+    directory: str
+
+    def parts(self) -> dict[str, int]:
+        """{file: rows}, in order."""
+        sizes = [min(PART_ROWS, self.kept_rows - start) for start in range(0, self.kept_rows, PART_ROWS)]
+        return {f"part-{index:05d}.parquet": rows for index, rows in enumerate(sizes)}
+
+    def positions(self, block: Block) -> NDArray[np.int64]:
+        """Place in the split's order of each of the block's rows."""
+        order = _positions(f"{self.rows.task}/{self.name}", self.source_rows)
+        return order[block.first_row : block.first_row + block.rows]
+
+
+@functools.lru_cache(maxsize=8)
+def _positions(key: str, rows: int) -> NDArray[np.int64]:
+    """A shuffle of nothing but the split's name and size, so that runs of all seeds share prepared data."""
+    seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")
+    return np.random.Generator(np.random.PCG64(seed)).permutation(rows)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One block of a split to be encoded; `number` counts the jobs of an execution."""
+
+    number: int
+    split: SplitPlan
+    block: Block
+
+
+def encode_block(jobs: pa.Table, *, text: str, max_seq_length: int) -> pa.Table:
+    """First stage: a block's kept rows as tokens, each with its part and its position in the split's order.
+
+    Args:
+        jobs: One row, whose `job` is a pickled `Job`.
+        text: The tokenizer, from `tokenizer_json`.
+        max_seq_length: Longest row in tokens.
+
+    Returns:
+        Rows of `STAGED`; a single one of part `PROBLEM` where the block cannot be used.
+    """
+    # Ray runs a process per CPU; a thread pool in each would only make them wait for each other.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    [pickled] = jobs["job"].to_pylist()
+    job: Job = pickle.loads(pickled)
+    split, block = job.split, job.block
+    try:
+        table = block.read()
+        if table.num_rows != block.rows:
+            raise ValueError(f"{block.origin} changed while it was read: prepare again")
+        labels = check_rows(table, split.rows, first_row=block.first_row, origin=block.origin)
+    except (ValueError, OSError) as error:
+        problem = {"part": PROBLEM, "position": job.number, "problem": first_line(error)}
+        return pa.Table.from_pylist([problem], schema=STAGED)
+    positions = split.positions(block)
+    kept = np.flatnonzero(positions < split.kept_rows)
+    input_ids, token_type_ids, truncated = encode(
+        table.take(kept), split.rows.text_columns, text=text, max_seq_length=max_seq_length
+    )
+    columns = {
+        "part": split.first_part + positions[kept] // PART_ROWS,
+        "position": positions[kept],
+        "problem": pa.nulls(len(kept), pa.string()),
+        "row_id": block.first_row + kept,
+        "input_ids": input_ids,
+        "token_type_ids": token_type_ids,
+        "label": labels[kept],
+        "truncated": truncated,
+    }
+    return pa.table(columns, schema=STAGED)
+
+
+def write_part(staged: pa.Table, *, plans: Sequence[SplitPlan]) -> pa.Table:
+    """Second stage: writes the rows of one part in order. The file has its name only once it is whole.
+
+    Args:
+        staged: All rows of one part, in any order.
+        plans: All splits of the execution, by first part.
+
+    Returns:
+        One row: `part`, and `result`, the JSON of what the manifest tells of a file, or of {"problem": ...}.
+    """
+    part = staged["part"][0].as_py()
+    staged = staged.sort_by("position").combine_chunks()
+    if part == PROBLEM:
+        return _result(part, {"problem": staged["problem"][0].as_py()})
+    plan = next(plan for plan in reversed(plans) if plan.first_part <= part)
+    path = os.path.join(plan.directory, list(plan.parts())[part - plan.first_part])
+    table = staged.select(SCHEMA.names).cast(SCHEMA)
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    content = sink.getvalue()
+    try:
+        # Ray may run a task twice; each writes a file of its own, and the same bytes.
+        unfinished = f"{path}.{uuid.uuid4().hex}"
+        with open(unfinished, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    except OSError as error:
+        problem = (
+            f"{path} cannot be written ({error.strerror}): make room, or use a folder that all nodes reach"
+        )
+        return _result(part, {"problem": problem})
+    result = {
+        "rows": table.num_rows,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "tokens": pc.sum(pc.list_value_length(table["input_ids"])).as_py(),
+        "truncated": pc.sum(staged["truncated"]).as_py(),
+    }
+    if plan.rows.num_labels is not None:
+        classes = table["label"].to_numpy().astype(np.int64)
+        result["label_counts"] = np.bincount(classes, minlength=plan.rows.num_labels).tolist()
+    return _result(part, result)
+
+
+def _result(part: int, result: dict[str, Any]) -> pa.Table:
+    return pa.table({"part": [part], "result": [json.dumps(result)]})

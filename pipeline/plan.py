@@ -1,0 +1,136 @@
+"""The plan of a round: which row of which task goes to which rank in which step.
+
+A pure function, so that every rank can make it alone, the next round can be planned while this one
+trains, and a resumed run finds the same rows. T tasks, n planned rows.
+"""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+FEISTEL_ROUNDS = 6
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Planned rows, ordered by step and then by rank.
+
+    Attributes:
+        step: optimiser step, counted from 1 over the whole run, [n].
+        rank: the worker that gets the row, [n].
+        task: task id, [n].
+        row: row of the task's prepared training set, [n].
+        weights: shares of the tasks that the round was planned with, [T].
+        drawn: rows of each task in this plan, [T].
+    """
+
+    step: Ints
+    rank: Ints
+    task: Ints
+    row: Ints
+    weights: NDArray[np.float64]
+    drawn: Ints
+
+    def of_rank(self, rank: int, after_step: int = 0) -> "Plan":
+        """The rows of one rank, without the steps up to `after_step`."""
+        keep = (self.rank == rank) & (self.step > after_step)
+        columns = (self.step[keep], self.rank[keep], self.task[keep], self.row[keep])
+        return Plan(*columns, self.weights, self.drawn)
+
+
+def plan_round(
+    *,
+    seed: int,
+    tasks: Sequence[str],
+    sizes: Sequence[int],
+    cursors: Sequence[int],
+    weights: NDArray[np.float64],
+    first_step: int,
+    steps: int,
+    candidates_per_step: int,
+    world_size: int,
+) -> Plan:
+    """Plan `steps` steps of `candidates_per_step` rows each, over all ranks.
+
+    Every task's total follows its weight within one row, and is spread evenly over the steps. A
+    task's rows come in a seeded order per epoch and start over when they run out. The rows of a step
+    are the same for every `world_size`; they are dealt out task by task, so that every rank gets
+    an even share of every task.
+
+    Args:
+        seed: seed of the run.
+        tasks: names; a task's order of rows depends on its name, not on its place.
+        sizes: training rows of each task, [T].
+        cursors: rows drawn from each task before this round, [T].
+        weights: shares of the tasks, summing to 1, [T].
+        first_step: number of the round's first step, counted from 1.
+        steps: steps in the round.
+        candidates_per_step: rows per step over all ranks.
+        world_size: number of ranks.
+
+    Raises:
+        ValueError: fewer candidates than ranks.
+    """
+    if candidates_per_step < world_size:
+        raise ValueError(f"{candidates_per_step} candidates a step cannot feed {world_size} workers")
+    total = steps * candidates_per_step
+    drawn = apportion(weights, total)
+    task = np.repeat(np.arange(len(sizes)), drawn)
+    number = np.arange(total) - np.repeat(np.cumsum(drawn) - drawn, drawn)  # 0, 1, … within each task
+    offsets = np.random.default_rng([seed, first_step]).random(len(sizes))
+    due = (number + offsets[task]) / drawn[task]  # when each row is due within the round, 0 to 1
+    order = np.lexsort((task, due))
+    step_of_row = np.empty(total, dtype=np.int64)
+    step_of_row[order] = np.arange(total) // candidates_per_step
+
+    draw = np.asarray(cursors, dtype=np.int64)[task] + number
+    size_of_row = np.asarray(sizes, dtype=np.int64)[task]
+    keys = np.asarray([zlib.crc32(name.encode()) for name in tasks], dtype=np.uint64)[task]
+    row = seeded_permutation(draw % size_of_row, size_of_row, keys, draw // size_of_row, seed)
+
+    by_step = np.lexsort((number, task, step_of_row))
+    rank = np.arange(total) % candidates_per_step % world_size
+    by_rank = np.lexsort((rank, step_of_row[by_step]))
+    final = by_step[by_rank]
+    return Plan(first_step + step_of_row[final], rank[by_rank], task[final], row[final], weights, drawn)
+
+
+def apportion(weights: NDArray[np.float64], total: int) -> Ints:
+    """Whole numbers that sum to `total` and follow `weights` [T] within one (largest remainders)."""
+    exact = weights / weights.sum() * total
+    counts = np.floor(exact).astype(np.int64)
+    missing = total - int(counts.sum())
+    counts[np.argsort(counts - exact, kind="stable")[:missing]] += 1
+    return counts
+
+
+def seeded_permutation(position: Ints, size: Ints, key: NDArray[np.uint64], epoch: Ints, seed: int) -> Ints:
+    """Where `position` lands in the order that (key, epoch, seed) gives to 0 .. size - 1.
+
+    A Feistel network over the next power of four, walked until it lands inside: a permutation
+    computed for single positions, without an array of `size` entries. All arguments are [n] or scalar.
+    """
+    half_bits = np.ceil(np.log2(np.maximum(size, 2)) / 2).astype(np.uint64)
+    mask = (np.uint64(1) << half_bits) - np.uint64(1)
+    salt = _mix(key + _mix(epoch.astype(np.uint64) + _mix(np.full_like(key, seed % 2**63))))
+    value = position.astype(np.uint64)
+    outside = np.ones(len(value), dtype=bool)
+    while outside.any():
+        left, right = value[outside] >> half_bits[outside], value[outside] & mask[outside]
+        for network_round in range(FEISTEL_ROUNDS):
+            scrambled = _mix(right + salt[outside] + np.uint64(network_round * 0x9E3779B9))
+            left, right = right, left ^ (scrambled & mask[outside])
+        value[outside] = left << half_bits[outside] | right
+        outside[outside] = value[outside] >= size[outside].astype(np.uint64)
+    return value.astype(np.int64)
+
+
+def _mix(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """SplitMix64's finaliser: every input bit reaches every output bit."""
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return value ^ (value >> np.uint64(31))

@@ -1,0 +1,262 @@
+"""Source rows to tokenised, shuffled Parquet with a manifest, re-used while nothing changed.
+
+A task's folder is named after the task and a fingerprint of everything that shapes its rows. It is built
+beside its place and renamed when whole, so what has the name is complete. All splits that are to be built
+go through one Ray Data execution: blocks are read and encoded in parallel, then brought together by part
+(`pipeline.parts`). On a cluster the folder of prepared data has to be one that all nodes reach.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+import pickle
+import shutil
+import sys
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pipeline.parts import PROBLEM, Job, SplitPlan, encode_block, write_part
+from pipeline.prepared import (
+    MANIFEST,
+    SCHEMA_VERSION,
+    PreparedSplit,
+    PreparedTask,
+    check_tokenizer,
+    load_prepared,
+    read_table,
+)
+from pipeline.sources import Source, used_splits
+from pipeline.tasks.base import Task
+from pipeline.tokenization import RowFormat, check_max_seq_length, tokenizer_fingerprint, tokenizer_json
+
+__all__ = ["PreparedSplit", "PreparedTask", "check_tokenizer", "load_prepared", "prepare", "read_table"]
+
+logger = logging.getLogger(__name__)
+
+
+def prepare(
+    tasks: Sequence[Task],
+    source: Source,
+    *,
+    tokenizer: str,
+    max_seq_length: int,
+    max_train_rows: int | None,
+    max_eval_rows: int | None,
+    prepared_dir: str,
+) -> dict[str, PreparedTask]:
+    """Prepares what is not prepared yet. Ray has to be initialised, and one CPU of it free.
+
+    Args:
+        tasks: Tasks of the run.
+        source: Where their rows come from.
+        tokenizer: Hub id or folder of a fast tokenizer.
+        max_seq_length: Longest row in tokens; longer ones are cut.
+        max_train_rows: Training rows kept per task; None keeps all.
+        max_eval_rows: Rows kept per evaluation split; None keeps all.
+        prepared_dir: Folder for the tasks' folders.
+
+    Returns:
+        {task: prepared data}, in the order of `tasks`.
+
+    Raises:
+        ValueError: A wrong setting, or a fault in the data; one line that names it and the mend.
+    """
+    for name, limit in (("max_train_rows", max_train_rows), ("max_eval_rows", max_eval_rows)):
+        if limit is not None and limit < 1:
+            raise ValueError(f"{name} is {limit}: give 1 or more, or null for all rows")
+    text = tokenizer_json(tokenizer)
+    root = Path(prepared_dir).expanduser().absolute()
+    ready: dict[str, PreparedTask] = {}
+    builds: list[_Build] = []
+    for task in tasks:
+        check_max_seq_length(text, max_seq_length, len(task.text_columns))
+        shaped_by = {
+            "schema_version": SCHEMA_VERSION,
+            "tokenizer_fingerprint": tokenizer_fingerprint(text),
+            "max_seq_length": max_seq_length,
+            "max_train_rows": max_train_rows,
+            "max_eval_rows": max_eval_rows,
+            "source_fingerprint": source.fingerprint(task),
+        }
+        fingerprint = _fingerprint(task, shaped_by)
+        directory = root / f"{task.name}-{fingerprint[:12]}"
+        with contextlib.suppress(ValueError):  # not there, or not whole: built anew
+            found = load_prepared(directory)
+            if found.manifest.get("fingerprint") == fingerprint:
+                ready[task.name] = found
+                continue
+        shaped_by["tokenizer"] = {"name": tokenizer, "fingerprint": shaped_by.pop("tokenizer_fingerprint")}
+        manifest = {"task": task.name, "fingerprint": fingerprint, **shaped_by}
+        builds.append(_Build(task, directory, root / f".{directory.name}.{uuid.uuid4().hex[:8]}", manifest))
+    try:
+        jobs = _plan(builds, source, max_train_rows, max_eval_rows)
+        _build(builds, jobs, text, max_seq_length)
+        ready |= {build.task.name: build.publish() for build in builds}
+    except OSError as error:
+        raise ValueError(
+            f"prepared_dir {prepared_dir!r} cannot be written ({error.strerror}): "
+            "choose another folder or make room"
+        ) from error
+    finally:
+        for build in builds:
+            shutil.rmtree(build.temporary, ignore_errors=True)
+    return {task.name: ready[task.name] for task in tasks}
+
+
+@dataclass
+class _Build:
+    """A task's folder on its way."""
+
+    task: Task
+    directory: Path
+    temporary: Path
+    manifest: dict[str, Any]
+    plans: list[SplitPlan] = field(default_factory=list)
+
+    def finish(self, results: Mapping[int, dict[str, Any]]) -> None:
+        """Writes the manifest from what the parts' writers told. It is the last file of the folder."""
+        splits = {}
+        for plan in self.plans:
+            files = {file: results[plan.first_part + index] for index, file in enumerate(plan.parts())}
+            for file, rows in plan.parts().items():
+                if files[file]["rows"] != rows:
+                    raise RuntimeError(
+                        f"Ray Data gave {files[file]['rows']} of {rows} rows of {plan.name}/{file}"
+                    )
+            splits[plan.name] = {
+                "rows": plan.kept_rows,
+                "files": {
+                    file: {key: part[key] for key in ("rows", "sha256")} for file, part in files.items()
+                },
+                "tokens": sum(part["tokens"] for part in files.values()),
+                "truncated": sum(part["truncated"] for part in files.values()),
+            }
+            if plan.rows.num_labels is not None:
+                counts = zip(*(part["label_counts"] for part in files.values()), strict=True)
+                splits[plan.name]["label_counts"] = [sum(count) for count in counts]
+        self.manifest["splits"] = splits
+        (self.temporary / MANIFEST).write_text(json.dumps(self.manifest, indent=2) + "\n", encoding="utf-8")
+
+    def publish(self) -> PreparedTask:
+        """Renames the folder into its place, unless another process has put a whole one there."""
+        with contextlib.suppress(OSError):  # there is something in the place
+            os.replace(self.temporary, self.directory)
+        with contextlib.suppress(ValueError):
+            return load_prepared(self.directory)
+        broken = self.temporary.with_name(self.temporary.name + ".broken")
+        os.replace(self.directory, broken)
+        shutil.rmtree(broken)
+        os.replace(self.temporary, self.directory)
+        return load_prepared(self.directory)
+
+
+def _fingerprint(task: Task, shaped_by: Mapping[str, object]) -> str:
+    # What is measured and told of a task does not shape its rows.
+    rows = dataclasses.asdict(
+        dataclasses.replace(task, metrics=("accuracy",), description="", uncertainty_from=None)
+    )
+    return hashlib.sha256(json.dumps({"task": rows, **shaped_by}, sort_keys=True).encode()).hexdigest()
+
+
+def _plan(
+    builds: Sequence[_Build], source: Source, max_train_rows: int | None, max_eval_rows: int | None
+) -> list[Job]:
+    """Makes the folders and the jobs: one for each block that has a row to keep."""
+    jobs: list[Job] = []
+    first_part = 0
+    for build in builds:
+        task = build.task
+        for name in used_splits(task, source.splits(task)):
+            blocks = source.blocks(task, name)
+            rows = sum(block.rows for block in blocks)
+            if not rows:
+                raise ValueError(
+                    f"task {task.name!r}: split {name!r} of {task.dataset}/{task.config} is empty: "
+                    "add rows or leave the task out"
+                )
+            limit = max_train_rows if name == task.train_split else max_eval_rows
+            directory = build.temporary / name
+            directory.mkdir(parents=True)
+            plan = SplitPlan(
+                rows=RowFormat.of(task),
+                name=name,
+                source_rows=rows,
+                kept_rows=min(rows, limit or rows),
+                first_part=first_part,
+                directory=str(directory),
+            )
+            build.plans.append(plan)
+            first_part += len(plan.parts())
+            for block in blocks:
+                if (plan.positions(block) < plan.kept_rows).any():
+                    jobs.append(Job(len(jobs), plan, block))
+    return jobs
+
+
+def _build(builds: Sequence[_Build], jobs: Sequence[Job], text: str, max_seq_length: int) -> None:
+    """Runs the jobs as one Ray Data execution, and completes the folders."""
+    if not builds:
+        return
+    import ray.data
+
+    plans = [plan for build in builds for plan in build.plans]
+    paths = [os.path.join(plan.directory, file) for plan in plans for file in plan.parts()]
+    names = ", ".join(build.task.name for build in builds)
+    logger.info("Preparing %s: %d rows", names, sum(plan.kept_rows for plan in plans))
+    with _calm_ray_data():
+        results = (
+            ray.data.from_items([{"job": pickle.dumps(job)} for job in jobs], override_num_blocks=len(jobs))
+            .map_batches(
+                partial(encode_block, text=text, max_seq_length=max_seq_length),
+                batch_size=1,
+                batch_format="pyarrow",
+            )
+            .groupby("part", num_partitions=len(paths))
+            .map_groups(partial(write_part, plans=plans), batch_format="pyarrow")
+            .take_all()
+        )
+    parts = {result["part"]: json.loads(result["result"]) for result in results}
+    for number in sorted(parts):  # PROBLEM comes first
+        if "problem" in parts[number]:
+            raise ValueError(parts[number]["problem"])
+    assert PROBLEM not in parts
+    missing = next((path for path in paths if not os.path.isfile(path)), None)
+    if missing:
+        raise ValueError(
+            f"{missing} was written by another node: set data.prepared_dir to a folder that all nodes share"
+        )
+    for build in builds:
+        build.finish(parts)
+
+
+@contextlib.contextmanager
+def _calm_ray_data() -> Iterator[None]:
+    """One progress bar on a terminal, none elsewhere, and no word but warnings."""
+    import ray.data
+
+    context = ray.data.DataContext.get_current().copy()
+    context.enable_progress_bars = sys.stdout.isatty()
+    context.enable_operator_progress_bars = False
+    context.print_on_execution_start = False
+    levels = {
+        logging.getLogger("ray.data"): logging.WARNING,
+        logging.getLogger("ray.data._internal.progress"): logging.ERROR,  # warns that bars are off
+    }
+    before = {log: log.level for log in levels}
+    for log, level in levels.items():
+        log.setLevel(level)
+    try:
+        with ray.data.DataContext.current(context):
+            yield
+    finally:
+        for log, level in before.items():
+            log.setLevel(level)

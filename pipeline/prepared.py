@@ -1,0 +1,97 @@
+"""Prepared data as those who use it see it: a folder per task, its splits, their token rows."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.errors import first_line
+from pipeline.tokenization import SCHEMA, tokenizer_fingerprint, tokenizer_json
+
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class PreparedSplit:
+    """A split's rows, in their shuffled order, over its absolute `files`."""
+
+    task: str
+    split: str
+    rows: int
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PreparedTask:
+    """A task's folder of prepared data, and what its manifest says."""
+
+    name: str
+    directory: str
+    train: PreparedSplit
+    evals: tuple[PreparedSplit, ...]
+    manifest: dict[str, Any]
+
+
+def load_prepared(directory: str | Path) -> PreparedTask:
+    """Opens a task's folder of prepared data.
+
+    Raises:
+        ValueError: The folder is not whole: no manifest, one of another version, or a part file that is
+            missing, cut short or of another row count.
+    """
+    folder = Path(directory).absolute()
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        if manifest["schema_version"] != SCHEMA_VERSION:
+            raise ValueError(f"schema version {manifest['schema_version']}, not {SCHEMA_VERSION}")
+        splits = []
+        for name, split in manifest["splits"].items():
+            files = {str(folder / name / file): part["rows"] for file, part in split["files"].items()}
+            for file, rows in files.items():
+                found = pq.read_metadata(file).num_rows
+                if found != rows:
+                    raise ValueError(f"{file} has {found} rows, not {rows}")
+            splits.append(PreparedSplit(manifest["task"], name, split["rows"], tuple(files)))
+        train, *evals = splits
+        return PreparedTask(manifest["task"], str(folder), train, tuple(evals), manifest)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
+        raise ValueError(
+            f"prepared data {folder} is not whole ({first_line(error)}): delete it to prepare again"
+        ) from error
+
+
+def read_table(split: PreparedSplit) -> pa.Table:
+    """All rows of a split in their order: `pipeline.tokenization.SCHEMA`.
+
+    Raises:
+        ValueError: A file is corrupt (its pages carry checksums), cut short or missing.
+    """
+    tables = []
+    for file in split.files:
+        try:
+            tables.append(
+                pq.read_table(file, schema=SCHEMA, partitioning=None, page_checksum_verification=True)
+            )
+        except (OSError, pa.ArrowException) as error:
+            raise ValueError(
+                f"prepared file {file} is corrupt or cut short: "
+                f"delete {Path(file).parents[1]} to prepare it again"
+            ) from error
+    table: pa.Table = pa.concat_tables(tables)
+    return table
+
+
+def check_tokenizer(prepared: PreparedTask, tokenizer: str) -> None:
+    """Raises ValueError, naming both, where prepared data was made with another tokenizer than this."""
+    made_with = prepared.manifest["tokenizer"]
+    if tokenizer_fingerprint(tokenizer_json(tokenizer)) != made_with["fingerprint"]:
+        raise ValueError(
+            f"prepared data {prepared.directory} was made with tokenizer {made_with['name']!r}, "
+            f"which differs from {tokenizer!r}: prepare the data again with that one"
+        )

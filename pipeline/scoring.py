@@ -1,0 +1,128 @@
+"""The model's predictions without gradients: for scoring candidates, and for evaluation.
+
+Shapes: n rows.
+"""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from camtl import CaMtlModel, PackedBatch, TokenRows
+from camtl.uncertainty import normalized_entropy, select_most_uncertain
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """Device of a computation, and whether its matrix products are in bfloat16."""
+
+    device: torch.device
+    bfloat16: bool
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """The context that the model is called in."""
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bfloat16)
+
+
+@dataclass
+class TokenCount:
+    """Tokens that were computed, and how many of them were some row's."""
+
+    computed: int = 0
+    real: int = 0
+
+    def add(self, batch: PackedBatch, rows: TokenRows) -> None:
+        """Count a batch."""
+        self.computed += batch.input_ids.numel()
+        self.real += int(rows.offsets[-1])
+
+
+@torch.no_grad()
+def predict(
+    model: CaMtlModel,
+    rows: TokenRows,
+    arithmetic: Arithmetic,
+    *,
+    batch_rows: int,
+    tokens: TokenCount | None = None,
+) -> dict[int, tuple[NDArray[np.int64], Tensor]]:
+    """Logits of rows of any tasks, packed; the model's mode (dropout) is left as it is.
+
+    Args:
+        model: the model.
+        rows: what to predict, [n].
+        arithmetic: device and precision.
+        batch_rows: rows computed at once.
+        tokens: counts what was computed.
+
+    Returns:
+        {task id: (numbers of the task's rows, logits [rows, labels] on the host)}.
+    """
+    found: dict[int, list[tuple[NDArray[np.int64], Tensor]]] = {}
+    by_length = np.argsort(rows.lengths, kind="stable") if len(rows) > batch_rows else np.arange(len(rows))
+    for begin in range(0, len(rows), batch_rows):
+        numbers = by_length[begin : begin + batch_rows]
+        batch_of_rows = rows.take(numbers)
+        batch = PackedBatch.pack(batch_of_rows)
+        if tokens is not None:
+            tokens.add(batch, batch_of_rows)
+        with arithmetic.autocast():
+            logits = model(packed=batch.to(arithmetic.device)).logits
+        for task, positions in batch.rows_by_task.items():
+            found.setdefault(task, []).append((numbers[positions.numpy()], logits[model.config.tasks[task]]))
+    return {
+        task: (np.concatenate([numbers for numbers, _ in parts]), torch.cat([part for _, part in parts]).float().cpu())
+        for task, parts in found.items()
+    }
+
+
+def entropies(predictions: Mapping[int, tuple[NDArray[np.int64], Tensor]], rows: int) -> Tensor:
+    """Normalised entropy of every row, on the host, [rows]."""
+    entropy = torch.zeros(rows)
+    for numbers, logits in predictions.values():
+        entropy[torch.from_numpy(numbers)] = normalized_entropy(logits)
+    return entropy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """How the rows to train on are taken from the candidates.
+
+    Attributes:
+        by_uncertainty: take the most uncertain ones; otherwise the first ones.
+        per_task_pool: the pool is Algorithm 1's, and surplus regression rows score 0 as published.
+        copy_from: {task without an entropy: task whose scores stand in for its own, or None}.
+        max_share_per_task: bound on one task's share of a trained batch; None is the paper's rule.
+        dropout: score with dropout on, as the published code does.
+    """
+
+    by_uncertainty: bool
+    per_task_pool: bool
+    copy_from: Mapping[int, int | None]
+    max_share_per_task: float | None
+    dropout: bool
+
+    def choose(self, entropy: Tensor, task_ids: NDArray[np.int64], k: int) -> NDArray[np.int64]:
+        """Numbers of the k candidates to train on, [k]."""
+        chosen, _ = select_most_uncertain(
+            entropy,
+            torch.from_numpy(task_ids),
+            k,
+            copy_from=self.copy_from,
+            max_share_per_task=self.max_share_per_task,
+            surplus="zero" if self.per_task_pool else "mean",
+        )
+        return chosen.numpy()
+
+
+def task_sums(
+    entropy: Tensor | None, candidates: NDArray[np.int64], trained: NDArray[np.int64], num_tasks: int
+) -> NDArray[np.float64]:
+    """What the ranks add up in a step: per task, uncertainty, candidates, rows trained; [3, T]."""
+    weights = None if entropy is None else entropy.numpy().astype(np.float64)
+    sums = np.zeros(num_tasks) if weights is None else np.bincount(candidates, weights, num_tasks)
+    return np.stack([sums, np.bincount(candidates, minlength=num_tasks), np.bincount(trained, minlength=num_tasks)])

@@ -1,0 +1,1 @@
+"""The words, the grammar and the row makers behind `pipeline.tasks.embedded`."""
