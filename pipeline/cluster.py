@@ -29,7 +29,8 @@ def connect() -> None:
         ray.init(
             address=os.environ.get("RAY_ADDRESS", "local"),
             logging_level=logging.WARNING,
-            include_dashboard=False if "RAY_ADDRESS" not in os.environ else None,
+            # Ray Train's watch over its placement groups asks the dashboard, and complains without one.
+            include_dashboard=True if "RAY_ADDRESS" not in os.environ else None,
             runtime_env={"env_vars": environment},
         )
     except (ConnectionError, RuntimeError) as error:

@@ -1,5 +1,6 @@
 """Starting the ranks of a training job: Ray Train's workers, or this process alone."""
 
+import logging
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +11,7 @@ import pyarrow as pa
 import ray
 import ray.train
 import torch
+import transformers
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer, get_device
 from ray.train.v2.api.callback import UserCallback
@@ -143,6 +145,8 @@ class _WriteRecords(UserCallback):
 def _worker(config: dict[str, Any]) -> None:
     """What runs on every Ray Train worker."""
     configure_ray_data()
+    logging.disable(logging.INFO)  # Ray Train would print every report in full
+    transformers.utils.logging.disable_progress_bar()
     context = ray.train.get_context()
     device = get_device()
     if device.type == "cpu":  # Ray gives a worker of half a CPU one thread; the cores of its node are there

@@ -63,6 +63,8 @@ def train_on_rank(
         run = _Run.start(job, mixture, stream, eval_sets, device, resume_from)
         if resume_from is not None:
             stream.request(mixture.current(run.state).of_rank(rank(), after_step=run.state.step))
+        stream.wait_for_first()
+        run.log.begin()
         while run.state.step < mixture.max_steps:
             plan = mixture.current(run.state)
             stream.request(mixture.upcoming(run.state, plan.drawn.tolist()).of_rank(rank()))

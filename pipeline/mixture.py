@@ -175,6 +175,10 @@ class CandidateStream:
         """Start to fetch a round (after those asked for before it)."""
         self._pending.append(self._thread.submit(self.fetch, plan))
 
+    def wait_for_first(self) -> None:
+        """Wait until the round asked for first is there; this is start-up, and not counted as waiting."""
+        self._pending[0].result()
+
     def next_round(self) -> Iterator[TokenRows]:
         """The candidates of each step of the next round; waits until they are there."""
         began = time.perf_counter()

@@ -72,5 +72,6 @@ def whole_parquet(path: str) -> Iterator[pq.ParquetFile]:
             yield file
     except (pa.ArrowException, OSError) as error:
         raise ValueError(
-            f"{path} cannot be read as Parquet ({first_line(error)}): it is corrupt or cut short, fetch it again"
+            f"{path} cannot be read as Parquet ({first_line(error)}): "
+            "it is corrupt or cut short, fetch it again"
         ) from error

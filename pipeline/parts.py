@@ -9,14 +9,17 @@ without its text, and of several mistakes whichever came first would be told.
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import hashlib
 import json
+import logging
 import os
 import pickle
+import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -75,7 +78,7 @@ class SplitPlan:
         return order[block.first_row : block.first_row + block.rows]
 
 
-@functools.lru_cache(maxsize=8)
+@lru_cache(maxsize=8)
 def _positions(key: str, rows: int) -> NDArray[np.int64]:
     """A shuffle of nothing but the split's name and size, so that runs of all seeds share prepared data."""
     seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")
@@ -180,3 +183,48 @@ def write_part(staged: pa.Table, *, plans: Sequence[SplitPlan]) -> pa.Table:
 
 def _result(part: int, result: dict[str, Any]) -> pa.Table:
     return pa.table({"part": [part], "result": [json.dumps(result)]})
+
+
+def execute(
+    jobs: Sequence[Job], plans: Sequence[SplitPlan], text: str, max_seq_length: int
+) -> list[dict[str, Any]]:
+    """Both stages as one Ray Data execution; the rows of `write_part`, in any order."""
+    import ray.data
+
+    with _calm_ray_data():
+        results: list[dict[str, Any]] = (
+            ray.data.from_items([{"job": pickle.dumps(job)} for job in jobs], override_num_blocks=len(jobs))
+            .map_batches(
+                partial(encode_block, text=text, max_seq_length=max_seq_length),
+                batch_size=1,
+                batch_format="pyarrow",
+            )
+            .groupby("part", num_partitions=sum(len(plan.parts()) for plan in plans))
+            .map_groups(partial(write_part, plans=plans), batch_format="pyarrow")
+            .take_all()
+        )
+    return results
+
+
+@contextlib.contextmanager
+def _calm_ray_data() -> Iterator[None]:
+    """One progress bar on a terminal, none elsewhere, and no word but warnings."""
+    import ray.data
+
+    context = ray.data.DataContext.get_current().copy()
+    context.enable_progress_bars = sys.stdout.isatty()
+    context.enable_operator_progress_bars = False
+    context.print_on_execution_start = False
+    levels = {
+        logging.getLogger("ray.data"): logging.WARNING,
+        logging.getLogger("ray.data._internal.progress"): logging.ERROR,  # warns that bars are off
+    }
+    before = {log: log.level for log in levels}
+    for log, level in levels.items():
+        log.setLevel(level)
+    try:
+        with ray.data.DataContext.current(context):
+            yield
+    finally:
+        for log, level in before.items():
+            log.setLevel(level)

@@ -14,17 +14,14 @@ import hashlib
 import json
 import logging
 import os
-import pickle
 import shutil
-import sys
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipeline.parts import PROBLEM, Job, SplitPlan, encode_block, write_part
+from pipeline.parts import PROBLEM, Job, SplitPlan, execute
 from pipeline.prepared import (
     MANIFEST,
     SCHEMA_VERSION,
@@ -206,24 +203,11 @@ def _build(builds: Sequence[_Build], jobs: Sequence[Job], text: str, max_seq_len
     """Runs the jobs as one Ray Data execution, and completes the folders."""
     if not builds:
         return
-    import ray.data
-
     plans = [plan for build in builds for plan in build.plans]
     paths = [os.path.join(plan.directory, file) for plan in plans for file in plan.parts()]
     names = ", ".join(build.task.name for build in builds)
     logger.info("Preparing %s: %d rows", names, sum(plan.kept_rows for plan in plans))
-    with _calm_ray_data():
-        results = (
-            ray.data.from_items([{"job": pickle.dumps(job)} for job in jobs], override_num_blocks=len(jobs))
-            .map_batches(
-                partial(encode_block, text=text, max_seq_length=max_seq_length),
-                batch_size=1,
-                batch_format="pyarrow",
-            )
-            .groupby("part", num_partitions=len(paths))
-            .map_groups(partial(write_part, plans=plans), batch_format="pyarrow")
-            .take_all()
-        )
+    results = execute(jobs, plans, text, max_seq_length)
     parts = {result["part"]: json.loads(result["result"]) for result in results}
     for number in sorted(parts):  # PROBLEM comes first
         if "problem" in parts[number]:
@@ -236,27 +220,3 @@ def _build(builds: Sequence[_Build], jobs: Sequence[Job], text: str, max_seq_len
         )
     for build in builds:
         build.finish(parts)
-
-
-@contextlib.contextmanager
-def _calm_ray_data() -> Iterator[None]:
-    """One progress bar on a terminal, none elsewhere, and no word but warnings."""
-    import ray.data
-
-    context = ray.data.DataContext.get_current().copy()
-    context.enable_progress_bars = sys.stdout.isatty()
-    context.enable_operator_progress_bars = False
-    context.print_on_execution_start = False
-    levels = {
-        logging.getLogger("ray.data"): logging.WARNING,
-        logging.getLogger("ray.data._internal.progress"): logging.ERROR,  # warns that bars are off
-    }
-    before = {log: log.level for log in levels}
-    for log, level in levels.items():
-        log.setLevel(level)
-    try:
-        with ray.data.DataContext.current(context):
-            yield
-    finally:
-        for log, level in before.items():
-            log.setLevel(level)

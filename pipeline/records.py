@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +30,15 @@ class Records:
         resumed_at: step of the checkpoint that this attempt of the run went on from; 0 at the start.
         rows: step, rank, task id and row id of every row this rank trained on.
         mix: columns of `mix.parquet`, rank 0 only: what all ranks did.
-        summary: numbers over all ranks, rank 0 only (see `pipeline.loop`).
+        summary: numbers over all ranks, rank 0 only (see `pipeline.run_log`).
     """
 
     resumed_at: int
     first_step: int
     last_step: int
-    rows: dict[str, NDArray[np.int64]]
-    mix: dict[str, NDArray[Any]] | None = None
-    summary: dict[str, Any] | None = None
+    rows: dict[str, NDArray[np.int64]] = field(repr=False)
+    mix: dict[str, NDArray[Any]] | None = field(default=None, repr=False)
+    summary: dict[str, Any] | None = field(default=None, repr=False)
 
 
 def write_chunk(run_dir: str | Path, records: Sequence[Records], tasks: Sequence[str]) -> None:

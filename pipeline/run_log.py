@@ -49,6 +49,10 @@ class RunLog:
         self._loss_rows = np.zeros(self._num_tasks)
         self._scored = 0
 
+    def begin(self) -> None:
+        """Training time counts from here: the model is built and the first rows are there."""
+        self._since = time.perf_counter()
+
     def add(
         self,
         step: int,

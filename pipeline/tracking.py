@@ -22,6 +22,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric, Param
 from mlflow.exceptions import MlflowException
+from mlflow.tracking.context.registry import resolve_tags
 
 from pipeline.tracking_server import (
     check_reachable,
@@ -41,6 +42,9 @@ PARAMETERS_PER_BATCH = 100
 PARAMETER_LENGTH = 6000
 TAG_LENGTH = 8000
 NAME_LENGTH = 250
+EXPERIMENT_TAGS = {
+    "mlflow.experimentKind": "custom_model_development"
+}  # else the UI shows its pages for agents
 
 FLUSH_TIMEOUT = 4  # seconds that one request may hold up training
 FLUSH_SECONDS = 5.0  # a flush starts nothing further after this long; the rest goes with the next one
@@ -63,7 +67,8 @@ def start_run(
             beside the database, wherever the job was started.
         run_name: Shown in MLflow's list of runs.
         parameters: Settings, nested as they are: `{"data": {"tasks": […]}}` becomes `data.tasks`.
-        tags: As they are; `mlflow.parentRunId` makes the run a child of that run.
+        tags: Beside what MLflow finds out itself (user, script, git commit); `mlflow.parentRunId` makes the
+            run a child of that run.
 
     Returns:
         The run's id.
@@ -77,7 +82,9 @@ def start_run(
         run = client.create_run(
             _experiment_id(client, tracking_uri, experiment),
             run_name=run_name,
-            tags={_name(key): shorten(redact(str(value)), TAG_LENGTH) for key, value in tags.items()},
+            tags={
+                _name(key): shorten(redact(value), TAG_LENGTH) for key, value in resolve_tags(tags).items()
+            },
         )
         run_id: str = run.info.run_id
         values = [Param(_name(key), value) for key, value in flatten(parameters).items()]
@@ -309,7 +316,7 @@ def _experiment_id(client: MlflowClient, tracking_uri: str, name: str) -> str:
         if is_sqlite(tracking_uri):
             location = (sqlite_path(tracking_uri).parent / "mlartifacts").as_uri()
         try:
-            return str(client.create_experiment(name, artifact_location=location))
+            return str(client.create_experiment(name, artifact_location=location, tags=EXPERIMENT_TAGS))
         except MlflowException:
             found = client.get_experiment_by_name(name)  # another job may just have created it
             if found is None:

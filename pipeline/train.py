@@ -1,16 +1,14 @@
 """A whole training run, as the driver sees it: settings in, run directory and MLflow run out."""
 
-import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
+import transformers
 import yaml
 
 from camtl import CaMtlConfig
@@ -56,6 +54,7 @@ def train(settings: Settings, show: Show = print) -> dict[str, Any]:
     Raises:
         ValueError: a user's mistake, in one line; nothing was trained.
     """
+    transformers.utils.logging.disable_progress_bar()
     tasks = resolve(settings.data.tasks or tuple(task.name for task in EMBEDDED_TASKS))
     job_without_data(settings, tasks)  # wrong settings are found before anything is written or started
     run_dir, run_id = open_run(settings)

@@ -1,8 +1,8 @@
-"""The embedded suite: six small English tasks that the project writes itself, so that it runs without any download.
+"""The embedded suite: six small English tasks that the project writes itself, to run without any download.
 
-The rows are made from a seed by templates over small scenes (`embedded_suite`). The tasks differ in kind
-and size as real suites do: topic and answering are small and live from what the larger ones teach. Some labels are
-wrong on purpose, as annotators' are, so that nothing can reach 100.
+The rows are made from a seed by templates over small scenes (`embedded_suite`). The tasks differ in kind and
+in size, as real suites do: the small ones live from what the larger ones teach. Some labels are wrong on
+purpose, as annotators' are, so that nothing can reach 100.
 """
 
 from __future__ import annotations

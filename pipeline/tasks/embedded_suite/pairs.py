@@ -1,7 +1,7 @@
 """Row makers of the embedded suite's tasks on pairs: entailment, similarity, answering.
 
-As for single sentences the label is drawn first. Bounds on numbers, denials, roles and wider words occur under every
-label, so that the second text alone says little.
+As for single sentences the label is drawn first. Bounds on numbers, denials, roles and wider words occur
+under every label, so that the second text alone says little.
 """
 
 from __future__ import annotations
@@ -78,11 +78,12 @@ def _about_attribute(draw: Draw, scene: Scene, label: int) -> str:
         pair = TIMES.index(scene.time) // 2 * 2
         time = scene.time if true else draw.other(TIMES[pair : pair + 2], scene.time)
         return f"it {'did not happen' if denied else 'happened'} {time}"
-    return f"{objects} {be_objects} {scene.object_adjective if true else draw.other(looks, scene.object_adjective)}"
+    look = scene.object_adjective if true else draw.other(looks, scene.object_adjective)
+    return f"{objects} {be_objects} {look}"
 
 
 def _about_event(draw: Draw, scene: Scene, label: int) -> str:
-    """Who did what: wider words and the passive follow, denials of them cannot be, other doers and deeds are open."""
+    """Wider words and the passive follow, denials of them cannot be, other doers and deeds are open."""
     verb = scene.verb
     several = noun_phrase(scene.object, 0)
     things, were = noun_phrase(scene.object, scene.objects), was(scene.objects)
@@ -121,7 +122,7 @@ def _about_event(draw: Draw, scene: Scene, label: int) -> str:
 
 
 def similarity(draw: Draw) -> Row:
-    """Two tellings and how alike the scenes are, from 0 to 5: each changed slot costs, the deed and its object most."""
+    """Two tellings and how alike they are, from 0 to 5: a changed slot costs, deed and object the most."""
     scene = draw_scene(draw)
     other = scene
     if draw.chance(0.15):
@@ -172,7 +173,8 @@ _ASKED_SLOTS: dict[str, dict[str, Any]] = {
 def answering(draw: Draw) -> Row:
     """A question and a sentence: 1 if the sentence holds the answer.
 
-    One that does not leaves the asked slot out, gives it to somebody else in a second clause, or tells of another deed.
+    One that does not leaves the asked slot out, gives it to somebody else in a second clause, or tells of
+    another deed.
     """
     answered = draw.chance(0.5)
     fault = "" if answered else draw.pick(_FAULTS)

@@ -1,7 +1,7 @@
 """Row makers of the embedded suite's single-sentence tasks: sentiment, acceptability, topic.
 
-A maker draws the label first and then writes a text that has it, so that a task's balance of labels is set in one place
-and the wordings that make it hard (negation, concession, distractors) are shared among its labels.
+A maker draws the label first and then writes a text that has it, so that a task's balance of labels is set
+in one place and the wordings that make it hard (negation, concession, distractors) are shared among labels.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _DENIALS = ("was not", "was never", "was far from", "was anything but", "was har
 
 
 def sentiment(draw: Draw) -> Row:
-    """The verdict of the whole sentence: what a concession, an expectation or somebody else holds does not count."""
+    """The whole sentence's verdict: what a concession, an expectation or somebody else holds does not count."""
     positive = draw.chance(0.53)
     scene = draw_scene(draw)
     thing = draw.pick(scene.topic.settings)
@@ -70,7 +70,7 @@ class _Clause:
 
 
 def acceptability(draw: Draw) -> Row:
-    """1 for a sentence as the grammar has it, 0 with one fault or two; nouns beside the subject attract the verb."""
+    """1 for a sentence as the grammar has it, 0 with a fault or two; nouns near the subject attract the verb."""
     good = draw.chance(0.55)
     scene = draw_scene(draw)
     verb, one = scene.verb, scene.agents == 1
@@ -92,8 +92,11 @@ def acceptability(draw: Draw) -> Row:
     )
     if draw.chance(0.7):
         clause.company = []
-    for _ in range(0 if good else draw.between(1, 2)):
-        draw.pick((_order, _order, _missing, _missing, _form, _agreement, _number, _case))(draw, clause)
+    if not good:
+        fault = draw.pick(_FAULTS)
+        fault(draw, clause)
+        if draw.chance(0.5):
+            draw.other(_FAULTS, fault)(draw, clause)  # another kind: the same one again could undo it
     beside: list[str] = []
     if draw.chance(0.4):
         bystanders = noun_phrase(draw.pick(scene.topic.agents), draw.between(1, 3), determiner="the")
@@ -156,8 +159,12 @@ def _case(draw: Draw, clause: _Clause) -> None:
     clause.company = [draw.pick(("for", "without", "behind")), draw.pick(("he", "she", "they", "we"))]
 
 
+# The plain faults twice: agreement across a noun phrase alone is more than a short run learns.
+_FAULTS = (_order, _order, _missing, _missing, _form, _agreement, _number, _case)
+
+
 def topic(draw: Draw) -> Row:
-    """The field of what is done in the end; the doers, their place and a second deed mostly come from another field."""
+    """The field of what is done in the end; doers, place and a second deed mostly come from another field."""
     label = draw.pick((0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4))
     scene = draw_scene(draw, TOPICS[label])
     aside = draw_scene(draw, draw.other(TOPICS, TOPICS[label]))

@@ -1,7 +1,7 @@
 """Grammar of the embedded suite: small scenes, and the English that describes them.
 
-A scene says who did what to what, how many, where and when. Every task of the suite writes about such scenes with the
-same words, so that what one task teaches (numbers, negation, roles, word order) serves the others.
+A scene says who did what to what, how many, where and when. Every task of the suite writes about such scenes
+with the same words, so that what one task teaches (numbers, negation, roles, word order) serves the others.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ Row = tuple[tuple[str, ...], float]
 class Draw:
     """Seeded draws made of `random.Random.random` alone.
 
-    Python promises the same sequence of `random()` in every version, but not of `choice`, `shuffle` or `gauss`, and the
-    suite has to be the same text everywhere.
+    Python promises the same sequence of `random()` in every version, but not of `choice`, `shuffle` or
+    `gauss`, and the suite has to be the same text everywhere.
 
     Args:
         key: What the draws depend on; equal keys give equal draws.
@@ -61,7 +61,7 @@ class Draw:
         return low + int(self._uniform() * (high - low + 1))
 
     def noise(self, width: float) -> float:
-        """A bell-like value around 0 in (-width, width): the mean of three uniforms, free of libm's rounding."""
+        """A bell-like value in (-width, width): the mean of three uniforms, free of libm's rounding."""
         return width * (2 * (self._uniform() + self._uniform() + self._uniform()) / 3 - 1)
 
 
@@ -138,7 +138,7 @@ class Scene:
 
 
 def draw_scene(draw: Draw, topic: Topic | None = None) -> Scene:
-    """A scene with every slot filled but for some adjectives; who, where and the deed are often what topics share."""
+    """A scene with all slots filled but for adjectives; who, where and the deed are often what topics share."""
     topic = topic or draw.pick(TOPICS)
     verb, objects = draw.pick(topic.events)
     noun = draw.pick(objects)

@@ -1,4 +1,4 @@
-"""Words of the embedded suite: five fields of life with their doers, deeds and things, and what all of them share."""
+"""Words of the embedded suite: five fields of life with their doers, deeds and things, and what all share."""
 
 from __future__ import annotations
 

@@ -1,0 +1,102 @@
+"""What tests share: one Ray, the real data where it is, and a tokenizer small enough to be made on the spot."""
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import ray
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast
+
+ROOT = Path(__file__).parents[1]
+DATA = Path(os.environ.get("CAMTL_DATA", ROOT.parent / "shared" / "data"))
+
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+WORDS = [
+    "the",
+    "a",
+    "cat",
+    "dog",
+    "sat",
+    "ran",
+    "saw",
+    "on",
+    "over",
+    "mat",
+    "house",
+    "was",
+    "not",
+    "very",
+    "good",
+    "bad",
+    "fast",
+    "slow",
+    "who",
+    "where",
+    "it",
+    "##s",
+    "##ly",
+]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of real data need a folder that a fresh clone does not have."""
+    if not (DATA / "nyu-mll" / "glue").is_dir():
+        absent = pytest.mark.skip(
+            reason=f"no real data in {DATA}: set CAMTL_DATA to a folder laid out like the Hub"
+        )
+        for item in items:
+            if "glue_data" in getattr(item, "fixturenames", ()):
+                item.add_marker(absent)
+
+
+@pytest.fixture(scope="session")
+def glue_data() -> Path:
+    """Folder of real data: `<hub id>/<config>/<split>.parquet`."""
+    return DATA
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """A Ray of 2 CPUs, started once; its processes import the project from this tree."""
+    ray.init(
+        num_cpus=2,
+        include_dashboard=False,
+        logging_level=logging.ERROR,
+        log_to_driver=False,
+        runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
+    )
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def make_tokenizer() -> Callable[..., str]:
+    """`make_tokenizer(folder, *words)` writes a BERT tokenizer of a few words, and of these; gives the folder."""
+    return save_tokenizer
+
+
+@pytest.fixture(scope="session")
+def tokenizer_dir(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A BERT tokenizer of a few words."""
+    return save_tokenizer(tmp_path_factory.mktemp("tokenizer"))
+
+
+def save_tokenizer(folder: Path, *words: str) -> str:
+    ids = {token: index for index, token in enumerate((*SPECIAL_TOKENS, *WORDS, *words))}
+    backend = Tokenizer(models.WordPiece(ids, unk_token="[UNK]"))
+    backend.normalizer = normalizers.BertNormalizer(lowercase=True)
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[(token, ids[token]) for token in ("[CLS]", "[SEP]")],
+    )
+    names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, **dict(zip(names, SPECIAL_TOKENS, strict=True))
+    )
+    tokenizer.save_pretrained(folder)
+    return str(folder)

@@ -1,0 +1,91 @@
+"""Tasks and their registry."""
+
+import pickle
+
+import pytest
+
+from camtl.heads import HeadSpec
+from pipeline.tasks import glue, registry
+from pipeline.tasks.base import Task
+from pipeline.tasks.registry import all_tasks, get_task, register, resolve
+
+GLUE = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli")
+
+
+def new_task(**changes: object) -> Task:
+    fields: dict[str, object] = {
+        "name": "new",
+        "dataset": "someone/new",
+        "config": "default",
+        "text_columns": ("sentence",),
+        "head": HeadSpec(num_labels=2),
+        "metrics": ("accuracy",),
+    }
+    return Task(**(fields | changes))  # type: ignore[arg-type]
+
+
+def test_the_nine_glue_tasks_have_their_official_metrics() -> None:
+    assert tuple(task.name for task in glue.TASKS) == GLUE
+    metrics = {task.name: task.metrics for task in glue.TASKS}
+    assert metrics["cola"] == ("mcc",)
+    assert metrics["stsb"] == ("pearson", "spearman")
+    assert metrics["mrpc"] == metrics["qqp"] == ("f1", "accuracy")
+    assert all(metrics[name] == ("accuracy",) for name in ("sst2", "mnli", "qnli", "rte", "wnli"))
+    assert {prefix for _, prefix in get_task("mnli").eval_splits} == {"matched_", "mismatched_"}
+
+
+def test_every_registered_task_is_coherent() -> None:
+    for task in all_tasks():
+        if task.head.kind == "classification":
+            assert task.head.num_labels == len(task.label_names)
+            assert task.head.label_names == task.label_names
+        else:
+            assert task.head.label_range is not None
+            assert set(task.metrics) == {"pearson", "spearman"}
+            assert task.uncertainty_from is not None
+            assert get_task(task.uncertainty_from).dataset == task.dataset
+        assert pickle.loads(pickle.dumps(task)) == task
+
+
+def test_names_resolve_in_the_order_given() -> None:
+    assert [task.name for task in resolve(["rte", "cola"])] == ["rte", "cola"]
+
+
+def test_an_unknown_name_is_answered_with_the_nearest() -> None:
+    with pytest.raises(ValueError, match=r"unknown task 'mrcp': did you mean 'mrpc'"):
+        get_task("mrcp")
+    with pytest.raises(ValueError, match=r"unknown task 'CoLA': did you mean 'cola'"):
+        resolve(["sst2", "CoLA"])
+    with pytest.raises(ValueError, match=r"unknown task 'zzzzzz': the known ones are .*cola"):
+        get_task("zzzzzz")
+
+
+def test_a_name_listed_twice_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"'rte' is listed twice"):
+        resolve(["rte", "cola", "rte"])
+
+
+def test_registering(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_TASKS", dict(registry._TASKS))
+    register(new_task())
+    assert get_task("new").dataset == "someone/new"
+    with pytest.raises(ValueError, match="'new' is already registered"):
+        register(new_task())
+    with pytest.raises(ValueError, match="unknown metric 'acuracy': did you mean 'accuracy'"):
+        register(new_task(name="other", metrics=("acuracy",)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"name": "a/b"}, "task name 'a/b'"),
+        ({"text_columns": ()}, "give one or two"),
+        ({"text_columns": ("a", "b", "c")}, "give one or two"),
+        ({"metrics": ()}, "at least one metric"),
+        ({"eval_splits": ()}, "one evaluation split"),
+        ({"label_names": ("a", "b", "c")}, "3 label_names for num_labels=2"),
+    ],
+)
+def test_an_incoherent_task_is_refused(changes: dict[str, object], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        new_task(**changes)
