@@ -48,7 +48,8 @@ class Bert:
         """Raises ValueError where rows would be longer than the positions that were learnt."""
         if max_seq_length > config.max_position_embeddings:
             raise ValueError(
-                f"max_seq_length={max_seq_length} is more than the backbone's {config.max_position_embeddings} positions"
+                f"max_seq_length={max_seq_length} is more than the {config.max_position_embeddings} positions "
+                "that the backbone has"
             )
 
     def layers(self, encoder: nn.Module) -> nn.ModuleList:

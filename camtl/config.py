@@ -110,7 +110,9 @@ class CaMtlConfig(PretrainedConfig):
             raise ValueError(f"a task is named twice in tasks={self.tasks}")
         if set(self.tasks) != set(self.heads):
             odd = sorted(set(self.tasks) ^ set(self.heads))
-            raise ValueError(f"tasks and heads name different tasks: {', '.join(odd)} stands in one of them only")
+            raise ValueError(
+                f"tasks and heads name different tasks: {', '.join(odd)} stands in one of them only"
+            )
         for name in ("max_seq_length", "bottleneck_reduction", "attention_blocks", "task_embedding_size"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -142,7 +144,9 @@ class CaMtlConfig(PretrainedConfig):
             ValueError: there is no `backbone_config` yet (`CaMtlModel.from_backbone` fills it).
         """
         if self.backbone_config is None:
-            raise ValueError("the configuration has no backbone_config: build it with CaMtlModel.from_backbone")
+            raise ValueError(
+                "the configuration has no backbone_config: build it with CaMtlModel.from_backbone"
+            )
         fields = dict(self.backbone_config)
         config = AutoConfig.for_model(fields.pop("model_type"), **fields)
         if self.dropout is not None:

@@ -40,12 +40,18 @@ def freeze(model: CaMtlModel, what: str) -> None:
 
 
 def _span(what: str, num_layers: int) -> tuple[int, int, bool]:
-    named = {"none": (0, -1, False), "embeddings": (0, -1, True), "bottom_half": (0, num_layers // 2 - 1, True)}
+    named = {
+        "none": (0, -1, False),
+        "embeddings": (0, -1, True),
+        "bottom_half": (0, num_layers // 2 - 1, True),
+    }
     if what in named:
         return named[what]
     match = re.fullmatch(r"(\d+)-(\d+)", what)
     if match is None:
-        raise ValueError(f"freeze={what!r} is not known: use none, embeddings, bottom_half, all or a range as 0-3")
+        raise ValueError(
+            f"freeze={what!r} is not known: use none, embeddings, bottom_half, all or a range as 0-3"
+        )
     first, last = int(match[1]), int(match[2])
     if not first <= last < num_layers:
         raise ValueError(f"freeze={what!r}: the encoder's layers are 0-{num_layers - 1}")
@@ -73,7 +79,9 @@ def count_parameters(model: CaMtlModel) -> dict[str, float]:
     """
     total = sum(parameter.numel() for parameter in model.parameters())
     trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-    generators = sum(p.numel() for m in model.encoder.modules() if isinstance(m, FiLM) for p in m.parameters())
+    generators = sum(
+        p.numel() for m in model.encoder.modules() if isinstance(m, FiLM) for p in m.parameters()
+    )
     plain = sum(parameter.numel() for parameter in model.encoder.parameters()) - generators
     heads = sum(parameter.numel() for parameter in model.heads.parameters())
     separate = plain * len(model.config.tasks) + heads

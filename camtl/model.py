@@ -70,7 +70,9 @@ class CaMtlModel(PreTrainedModel):
         if config.has_conditions:
             self.task_embedding = nn.Embedding(max(1, len(config.tasks)), size)
             # Where the alignment stands alone nothing reads the transformed embedding.
-            in_layers = config.conditional_attention or config.conditional_layer_norm or config.bottleneck != "none"
+            in_layers = (
+                config.conditional_attention or config.conditional_layer_norm or config.bottleneck != "none"
+            )
             self.task_transformation = nn.Linear(size, size) if in_layers else nn.Identity()
         if config.conditional_alignment:
             self.alignment = ConditionalAlignment(size, hidden)
@@ -110,7 +112,9 @@ class CaMtlModel(PreTrainedModel):
         try:
             encoder_config = AutoConfig.from_pretrained(folder)
         except OSError as error:
-            raise ValueError(f"backbone {backbone!r} cannot be loaded: {str(error).splitlines()[0]}") from error
+            raise ValueError(
+                f"backbone {backbone!r} cannot be loaded: {str(error).splitlines()[0]}"
+            ) from error
         family_of(encoder_config)
         config.backbone = backbone
         config.backbone_config = encoder_config.to_dict()
@@ -167,7 +171,9 @@ class CaMtlModel(PreTrainedModel):
         """
         if packed is None:
             if input_ids is None or task_ids is None:
-                raise ValueError("pass input_ids with task_ids (index in config.tasks), or packed=PackedBatch(...)")
+                raise ValueError(
+                    "pass input_ids with task_ids (index in config.tasks), or packed=PackedBatch(...)"
+                )
             if input_ids.shape[1] > self.config.max_seq_length:
                 raise ValueError(
                     f"a row of {input_ids.shape[1]} tokens is longer than max_seq_length={self.config.max_seq_length}"
@@ -202,7 +208,9 @@ class CaMtlModel(PreTrainedModel):
             if self.config.conditional_alignment:
                 hidden = self.alignment(hidden, task_embedding_TZ, context)
         allowed_SWW = batch.row_ids[:, :, None] == batch.key_row_ids[:, None, :]
-        blocked_SWW = torch.zeros(allowed_SWW.shape, device=hidden.device).masked_fill(~allowed_SWW, float("-inf"))
+        blocked_SWW = torch.zeros(allowed_SWW.shape, device=hidden.device).masked_fill(
+            ~allowed_SWW, float("-inf")
+        )
         lookup_SWW = None
         if self.config.conditional_attention:
             lookup_SWW = block_lookup(
@@ -248,6 +256,8 @@ class CaMtlModel(PreTrainedModel):
             if task not in logits:
                 raise ValueError(f"labels for task {task!r}, which has no rows in the batch")
             if len(task_labels) != len(logits[task]):
-                raise ValueError(f"task {task!r}: {len(logits[task])} rows in the batch, {len(task_labels)} labels")
+                raise ValueError(
+                    f"task {task!r}: {len(logits[task])} rows in the batch, {len(task_labels)} labels"
+                )
             losses[task] = self.heads[task].loss(logits[task], task_labels)
         return losses

@@ -75,7 +75,8 @@ class TokenRows:
     def labels_by_task(self, tasks: Sequence[str]) -> dict[str, Tensor]:
         """Labels of the tasks that have rows here, each in row order: the model's `labels`."""
         return {
-            tasks[task]: torch.from_numpy(self.labels[self.task_ids == task]) for task in np.unique(self.task_ids)
+            tasks[task]: torch.from_numpy(self.labels[self.task_ids == task])
+            for task in np.unique(self.task_ids)
         }
 
 
@@ -234,5 +235,6 @@ def _round_up(width: int) -> int:
 
 def _rows_by_task(task_ids: NDArray[np.int64], device: torch.device | str) -> dict[int, Tensor]:
     return {
-        int(task): torch.from_numpy(np.flatnonzero(task_ids == task)).to(device) for task in np.unique(task_ids)
+        int(task): torch.from_numpy(np.flatnonzero(task_ids == task)).to(device)
+        for task in np.unique(task_ids)
     }

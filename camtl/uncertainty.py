@@ -104,7 +104,12 @@ def _position_in_task(task_ids: Tensor, num_tasks: int) -> Tensor:
 
 
 def _copy_scores(
-    scores: Tensor, task_ids: Tensor, num_tasks: int, copies: dict[int, int | None], copied: Tensor, surplus: str
+    scores: Tensor,
+    task_ids: Tensor,
+    num_tasks: int,
+    copies: dict[int, int | None],
+    copied: Tensor,
+    surplus: str,
 ) -> Tensor:
     pool_mean = scores[~copied].mean()
     position = _position_in_task(task_ids, num_tasks)

@@ -19,7 +19,8 @@ def show_results(results: dict[str, Any], settings: Settings) -> None:
         f"{results['rows_trained']} rows trained ({100 * results['fraction_of_data']:.1f}% of the data), "
         f"{results['rows_scored']} scored\n"
         f"{results['seconds']:.0f} s of training, {results['rows_per_second']:.1f} rows/s, "
-        f"waiting for data {100 * results['data_wait_fraction']:.1f}%, padding {100 * results['padding_fraction']:.1f}%\n"
+        f"waiting for data {100 * results['data_wait_fraction']:.1f}%, "
+        f"padding {100 * results['padding_fraction']:.1f}%\n"
         f"{parameters['total']:,} parameters ({parameters['trainable']:,} trained), "
         f"x{parameters['versus_separate_models']:.2f} of {len(results['tasks'])} separate models",
         highlight=False,
@@ -27,7 +28,11 @@ def show_results(results: dict[str, Any], settings: Settings) -> None:
     run_dir = Path(settings.run.output_dir) / settings.run.name
     console.print(f"\nrun directory  {run_dir}", highlight=False, soft_wrap=True)
     uri = settings.run.tracking_uri
-    look = uri if uri.startswith("http") else f"run `mlflow ui --backend-store-uri {uri}` and open the address it prints"
+    look = (
+        uri
+        if uri.startswith("http")
+        else f"run `mlflow ui --backend-store-uri {uri}` and open the address it prints"
+    )
     console.print(f"MLflow         {look}", highlight=False, soft_wrap=True)
 
 

@@ -3,7 +3,9 @@
 import sys
 from pathlib import Path
 
-sys.path[0] = str(Path(__file__).resolve().parents[1])  # in place of jobs/, whose evaluate.py is also a library
+sys.path[0] = str(
+    Path(__file__).resolve().parents[1]
+)  # in place of jobs/, whose evaluate.py is also a library
 
 from jobs.cli import fail, parse_settings
 

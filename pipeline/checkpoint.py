@@ -40,7 +40,9 @@ def save_checkpoint(
     model.save_pretrained(folder / MODEL)
     tokenizer.save_pretrained(folder / MODEL)
     torch.save({"optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}, folder / OPTIMIZER)
-    (folder / STATE).write_text(json.dumps({"sampler": state.to_dict(), "fingerprint": fingerprint}, indent=1))
+    (folder / STATE).write_text(
+        json.dumps({"sampler": state.to_dict(), "fingerprint": fingerprint}, indent=1)
+    )
 
 
 def load_checkpoint(

@@ -23,7 +23,9 @@ def connect() -> None:
     if ray.is_initialized():
         return
     environment = {"TOKENIZERS_PARALLELISM": "false"}
-    if "RAY_JOB_ID" not in os.environ and str(PROJECT) in sys.path:  # not installed: workers need the folder too
+    if (
+        "RAY_JOB_ID" not in os.environ and str(PROJECT) in sys.path
+    ):  # not installed: workers need the folder too
         environment["PYTHONPATH"] = os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")])
     try:
         ray.init(
@@ -66,6 +68,6 @@ def check_resources(num_workers: int | tuple[int, int], cpus_per_worker: float) 
     if len(ray.nodes()) == 1 and needed > cpus:
         fitting = int(max(0.0, cpus - RAY_DATA_CPUS) / cpus_per_worker)
         raise ValueError(
-            f"{most} workers of {cpus_per_worker:g} CPUs and {RAY_DATA_CPUS:g} for Ray Data need {needed:g} CPUs, Ray has "
-            f"{cpus:g}: use cluster.num_workers up to {fitting}, fewer cluster.cpus_per_worker, or num_workers 0"
+            f"{most} workers of {cpus_per_worker:g} CPUs and {RAY_DATA_CPUS:g} for Ray Data need {needed:g} CPUs, "
+            f"Ray has {cpus:g}: use cluster.num_workers up to {fitting}, fewer cluster.cpus_per_worker, or num_workers 0"
         )

@@ -16,6 +16,7 @@ from pipeline.tasks.base import Task
 from pipeline.tasks.metrics import average, majority_metrics, task_metrics
 
 BATCH_ROWS = 128
+Share = dict[int, list[tuple[NDArray[np.int64], NDArray[np.float32]]]]
 Predictions = dict[str, dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]]
 
 
@@ -28,13 +29,24 @@ class EvalSet:
     rows: TokenRows
 
     @staticmethod
+    def of_tables(tasks: Sequence[str], evals: Mapping[str, Mapping[str, pa.Table]]) -> "list[EvalSet]":
+        """Every split of {task: {split: prepared table}}; ids are places in `tasks`."""
+        return [
+            EvalSet.from_table(list(tasks).index(task), split, table)
+            for task, splits in evals.items()
+            for split, table in splits.items()
+        ]
+
+    @staticmethod
     def from_table(task: int, split: str, table: pa.Table) -> "EvalSet":
         """The rows of a prepared table."""
-        return EvalSet(task, split, token_rows(table.append_column("task", pa.array([task] * table.num_rows))))
+        return EvalSet(
+            task, split, token_rows(table.append_column("task", pa.array([task] * table.num_rows)))
+        )
 
 
 def predict_all(model: CaMtlModel, sets: Sequence[EvalSet], arithmetic: Arithmetic) -> Predictions | None:
-    """Logits of every row of every set.
+    """Logits of every row of every set, shared out among the ranks of the process group.
 
     Args:
         model: the model; put into evaluation mode.
@@ -43,31 +55,46 @@ def predict_all(model: CaMtlModel, sets: Sequence[EvalSet], arithmetic: Arithmet
 
     Returns:
         On rank 0 {task: {split: (logits [n, labels], labels [n])}} in the sets' order of rows; None elsewhere.
-
-    Raises:
-        RuntimeError: a row was scored twice or not at all.
     """
+    gathered = gather_objects(predict_share(model, sets, arithmetic, rank(), world_size()))
+    return None if gathered is None else merge_shares(model.config.tasks, sets, gathered)
+
+
+def predict_share(
+    model: CaMtlModel, sets: Sequence[EvalSet], arithmetic: Arithmetic, rank: int, world_size: int
+) -> Share:
+    """Logits of every `world_size`-th row of every set, from row `rank` on: {set: [(rows, logits)]}."""
     model.eval()
-    own = [np.arange(rank(), len(part.rows), world_size()) for part in sets]
+    own = [np.arange(rank, len(part.rows), world_size) for part in sets]
     rows = TokenRows.concatenate([part.rows.take(numbers) for part, numbers in zip(sets, own, strict=True)])
     starts = np.cumsum([0, *(len(numbers) for numbers in own)])
-    scored: dict[int, list[tuple[NDArray[np.int64], NDArray[np.float32]]]] = {}
+    share: Share = {}
     for numbers, logits in predict(model, rows, arithmetic, batch_rows=BATCH_ROWS).values():
         owner = np.searchsorted(starts, numbers, side="right") - 1
         for index in np.unique(owner):
             mine = owner == index
-            scored.setdefault(int(index), []).append((own[index][numbers[mine] - starts[index]], logits.numpy()[mine]))
-    gathered = gather_objects(scored)
-    if gathered is None:
-        return None
+            share.setdefault(int(index), []).append(
+                (own[index][numbers[mine] - starts[index]], logits.numpy()[mine])
+            )
+    return share
+
+
+def merge_shares(tasks: Sequence[str], sets: Sequence[EvalSet], shares: Sequence[Share]) -> Predictions:
+    """The ranks' shares as {task: {split: (logits, labels)}}, in the sets' order of rows.
+
+    Raises:
+        RuntimeError: a row was scored twice or not at all.
+    """
     predictions: Predictions = {}
     for index, part in enumerate(sets):
-        pieces = [piece for of_rank in gathered for piece in of_rank.get(index, [])]
+        pieces = [piece for share in shares for piece in share.get(index, [])]
         numbers = np.concatenate([numbers for numbers, _ in pieces])
         if not np.array_equal(np.sort(numbers), np.arange(len(part.rows))):
-            raise RuntimeError(f"split {part.split!r} of task {part.task}: a row was scored twice or not at all")
+            raise RuntimeError(
+                f"split {part.split!r} of {tasks[part.task]!r}: a row was scored twice or not at all"
+            )
         logits = np.concatenate([values for _, values in pieces])[np.argsort(numbers)]
-        predictions.setdefault(model.config.tasks[part.task], {})[part.split] = (logits, part.rows.labels)
+        predictions.setdefault(tasks[part.task], {})[part.split] = (logits, part.rows.labels)
     return predictions
 
 

@@ -84,7 +84,9 @@ class Follower:
         ]
         if summary["scores"]:
             scores = summary["scores"]
-            values = "  ".join(f"{task} {np.mean(list(found.values())):.1f}" for task, found in scores["tasks"].items())
+            values = "  ".join(
+                f"{task} {np.mean(list(found.values())):.1f}" for task, found in scores["tasks"].items()
+            )
             lines.append(f"evaluated at step {step}: average {scores['average']:.2f}  | {values}")
         return lines
 
@@ -121,7 +123,9 @@ def by_task(mix: pa.Table, column: str, tasks: Sequence[str]) -> np.ndarray:
 
 
 def _loss(summary: dict[str, Any]) -> float:
-    means = [total / rows for total, rows in zip(summary["loss_sums"], summary["loss_rows"], strict=True) if rows]
+    means = [
+        total / rows for total, rows in zip(summary["loss_sums"], summary["loss_rows"], strict=True) if rows
+    ]
     return float(np.mean(means))
 
 

@@ -56,15 +56,6 @@ def launch(
     return _train_on_workers(job, train, evals, settings, run_dir)
 
 
-def _eval_sets(job: TrainJob, evals: Evals) -> list[EvalSet]:
-    names = list(job.mixture.tasks)
-    return [
-        EvalSet.from_table(names.index(task), split, table)
-        for task, splits in evals.items()
-        for split, table in splits.items()
-    ]
-
-
 def _train_here(
     job: TrainJob, train: Sequence[pa.Table], evals: Evals, run_dir: Path, told: Callable[[], None]
 ) -> Best:
@@ -89,7 +80,7 @@ def _train_here(
     train_on_rank(
         job,
         fetch=fetch_from_memory(train),
-        eval_sets=_eval_sets(job, evals),
+        eval_sets=EvalSet.of_tables(job.mixture.tasks, evals),
         device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
         report=report,
     )
@@ -105,7 +96,9 @@ def _train_on_workers(
         train_loop_config={
             "job": job,
             "train": [ray.put(table) for table in train],
-            "evals": {task: {split: ray.put(table) for split, table in part.items()} for task, part in evals.items()},
+            "evals": {
+                task: {split: ray.put(table) for split, table in part.items()} for task, part in evals.items()
+            },
         },
         scaling_config=ScalingConfig(
             num_workers=settings.num_workers,
@@ -157,10 +150,12 @@ def _worker(config: dict[str, Any]) -> None:
         if metrics is not None:
             ray.train.report(metrics, checkpoint=checkpoint and Checkpoint.from_directory(str(checkpoint)))
 
-    evals = {task: {split: ray.get(ref) for split, ref in part.items()} for task, part in config["evals"].items()}
+    evals = {
+        task: {split: ray.get(ref) for split, ref in part.items()} for task, part in config["evals"].items()
+    }
     arguments = {
         "fetch": fetch_with_ray_data(config["train"]),
-        "eval_sets": _eval_sets(config["job"], evals),
+        "eval_sets": EvalSet.of_tables(config["job"].mixture.tasks, evals),
         "device": device,
         "report": report,
     }

@@ -72,7 +72,9 @@ class Learner:
         self._gradient_accumulation = gradient_accumulation
         self._wrapped: nn.Module = model
         if world_size() > 1:
-            self._wrapped = DistributedDataParallel(model, broadcast_buffers=False, gradient_as_bucket_view=True)
+            self._wrapped = DistributedDataParallel(
+                model, broadcast_buffers=False, gradient_as_bucket_view=True
+            )
 
     def step(self, rows: TokenRows, rows_per_task: NDArray[np.float64]) -> tuple[Tensor, Tensor]:
         """Train on this rank's rows.
@@ -114,7 +116,9 @@ class Learner:
         self.tokens.add(packed, rows)
         device = self.arithmetic.device
         names = self.model.config.tasks
-        labels = {name: values.to(device, non_blocking=True) for name, values in rows.labels_by_task(names).items()}
+        labels = {
+            name: values.to(device, non_blocking=True) for name, values in rows.labels_by_task(names).items()
+        }
         with self.arithmetic.autocast():
             output = self._wrapped(packed=packed.to(device), labels=labels)
         loss = self._absent_heads(output.logits)
@@ -131,7 +135,9 @@ class Learner:
         if world_size() > 1:
             for name, head in self.model.heads.items():
                 if name not in logits:
-                    zero = zero + 0.0 * torch.stack([parameter.sum() for parameter in head.parameters()]).sum()
+                    zero = (
+                        zero + 0.0 * torch.stack([parameter.sum() for parameter in head.parameters()]).sum()
+                    )
         return zero
 
     def _without_sync(self) -> contextlib.AbstractContextManager[None]:

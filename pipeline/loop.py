@@ -117,7 +117,11 @@ class _Run:
         state = SamplerState.initial(len(job.tasks))
         if resume_from is not None:
             state = load_checkpoint(
-                resume_from, model=model, optimizer=optimizer, schedule=schedule, fingerprint=job.fingerprint()
+                resume_from,
+                model=model,
+                optimizer=optimizer,
+                schedule=schedule,
+                fingerprint=job.fingerprint(),
             )
         bfloat16 = has_bfloat16(device)
         learner = Learner(
@@ -131,19 +135,25 @@ class _Run:
         scored = TokenCount()
         log = RunLog(len(job.tasks), learner.tokens, scored, stream, device, resumed_at=state.step)
         tokenizer = AutoTokenizer.from_pretrained(job.tokenizer)
-        return _Run(job, mixture, eval_sets, learner, Arithmetic(device, bfloat16), scored, tokenizer, state, log)
+        return _Run(
+            job, mixture, eval_sets, learner, Arithmetic(device, bfloat16), scored, tokenizer, state, log
+        )
 
     def step(self, candidates: TokenRows, weights: Floats) -> None:
         """Choose among the candidates of a step and learn from the chosen."""
         job, selection, device = self.job, self.job.selection, self.learner.arithmetic.device
         number = self.state.step + 1
-        torch.manual_seed(int(np.random.SeedSequence([self.mixture.seed, number, rank()]).generate_state(1)[0]))
+        torch.manual_seed(
+            int(np.random.SeedSequence([self.mixture.seed, number, rank()]).generate_state(1)[0])
+        )
         k = share(job.batch_size, rank(), world_size())
         chosen: NDArray[np.int64] = np.arange(min(k, len(candidates)))
         entropy = None
         if selection.by_uncertainty:
             model = self.learner.model.train(selection.dropout)
-            scores = predict(model, candidates, self.scoring, batch_rows=len(candidates), tokens=self.scored_tokens)
+            scores = predict(
+                model, candidates, self.scoring, batch_rows=len(candidates), tokens=self.scored_tokens
+            )
             entropy = entropies(scores, len(candidates))
             chosen = selection.choose(entropy, candidates.task_ids, k)
         rows = candidates.take(chosen)
@@ -175,7 +185,12 @@ class _Run:
         if not self.saves():
             report(records, None, None)
             return
-        metrics = {"step": self.state.step, "average": scores["average"] if scores else -1.0, "scores": scores, "freeze": self.job.freeze}
+        metrics = {
+            "step": self.state.step,
+            "average": scores["average"] if scores else -1.0,
+            "scores": scores,
+            "freeze": self.job.freeze,
+        }
         with tempfile.TemporaryDirectory(prefix="checkpoint-") as folder:
             if rank() == 0:
                 save_checkpoint(

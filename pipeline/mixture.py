@@ -117,7 +117,9 @@ def token_rows(table: pa.Table) -> TokenRows:
 def split_by_step(rows: TokenRows, steps: NDArray[np.int64]) -> list[TokenRows]:
     """Rows ordered by step -> one set a step."""
     starts = np.flatnonzero(np.diff(steps, prepend=-1))
-    return [rows.take(np.arange(begin, end)) for begin, end in zip(starts, [*starts[1:], len(steps)], strict=True)]
+    return [
+        rows.take(np.arange(begin, end)) for begin, end in zip(starts, [*starts[1:], len(steps)], strict=True)
+    ]
 
 
 def fetch_from_memory(tables: Sequence[pa.Table]) -> Fetch:
@@ -125,7 +127,11 @@ def fetch_from_memory(tables: Sequence[pa.Table]) -> Fetch:
     by_task = dict(enumerate(tables))
 
     def fetch(plan: Plan) -> list[TokenRows]:
-        return split_by_step(token_rows(fetch_rows(by_task, plan.task, plan.row)), plan.step) if len(plan.row) else []
+        return (
+            split_by_step(token_rows(fetch_rows(by_task, plan.task, plan.row)), plan.step)
+            if len(plan.row)
+            else []
+        )
 
     return fetch
 
@@ -137,7 +143,9 @@ def fetch_with_ray_data(tables: Sequence["ray.ObjectRef[pa.Table]"]) -> Fetch:
         if not len(plan.row):
             return []
         planned = pa.table({"position": np.arange(len(plan.row)), "task": plan.task, "row": plan.row})
-        blocks = [planned.slice(start, ROWS_PER_BLOCK) for start in range(0, planned.num_rows, ROWS_PER_BLOCK)]
+        blocks = [
+            planned.slice(start, ROWS_PER_BLOCK) for start in range(0, planned.num_rows, ROWS_PER_BLOCK)
+        ]
         dataset = ray.data.from_arrow(blocks).map_batches(
             _fetch_block, batch_size=None, batch_format="pyarrow", fn_kwargs={"tables": list(tables)}
         )

@@ -17,7 +17,7 @@ import os
 import pickle
 import sys
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
@@ -211,20 +211,27 @@ def _calm_ray_data() -> Iterator[None]:
     """One progress bar on a terminal, none elsewhere, and no word but warnings."""
     import ray.data
 
-    context = ray.data.DataContext.get_current().copy()
-    context.enable_progress_bars = sys.stdout.isatty()
-    context.enable_operator_progress_bars = False
-    context.print_on_execution_start = False
+    context = ray.data.DataContext.get_current()
+    shown = {
+        "enable_progress_bars": sys.stdout.isatty(),
+        "enable_operator_progress_bars": False,
+        "print_on_execution_start": False,
+    }
     levels = {
         logging.getLogger("ray.data"): logging.WARNING,
         logging.getLogger("ray.data._internal.progress"): logging.ERROR,  # warns that bars are off
     }
-    before = {log: log.level for log in levels}
+    shown_before = {name: getattr(context, name) for name in shown}
+    levels_before = {log: log.level for log in levels}
+    try:
+        _apply(context, shown, levels)
+        yield
+    finally:
+        _apply(context, shown_before, levels_before)
+
+
+def _apply(context: object, shown: Mapping[str, bool], levels: Mapping[logging.Logger, int]) -> None:
+    for name, value in shown.items():
+        setattr(context, name, value)
     for log, level in levels.items():
         log.setLevel(level)
-    try:
-        with ray.data.DataContext.current(context):
-            yield
-    finally:
-        for log, level in before.items():
-            log.setLevel(level)

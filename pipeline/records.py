@@ -54,7 +54,9 @@ def write_chunk(run_dir: str | Path, records: Sequence[Records], tasks: Sequence
     rows = pa.table({**columns, "task": _names(columns["task"], tasks)})
     pq.write_table(rows.sort_by([("step", "ascending"), ("rank", "ascending")]), temporary / "rows.parquet")
     assert first.mix is not None
-    pq.write_table(pa.table({**first.mix, "task": _names(first.mix["task"], tasks)}), temporary / "mix.parquet")
+    pq.write_table(
+        pa.table({**first.mix, "task": _names(first.mix["task"], tasks)}), temporary / "mix.parquet"
+    )
     span = {"first_step": first.first_step, "last_step": first.last_step}
     (temporary / "summary.json").write_text(json.dumps({**span, **(first.summary or {})}))
     os.rename(temporary, root / f"{first.last_step:09d}")
@@ -81,4 +83,6 @@ def merge(run_dir: str | Path, name: str) -> pa.Table:
 
 
 def _names(ids: NDArray[np.int64], tasks: Sequence[str]) -> pa.Array:
-    return pa.DictionaryArray.from_arrays(pa.array(ids.astype(np.int32)), pa.array(list(tasks))).cast(pa.string())
+    return pa.DictionaryArray.from_arrays(pa.array(ids.astype(np.int32)), pa.array(list(tasks))).cast(
+        pa.string()
+    )

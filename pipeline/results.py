@@ -81,7 +81,9 @@ def totals(run_dir: Path, rows: pa.Table, rows_available: int) -> dict[str, Any]
     def total(name: str) -> float:
         return float(sum(summary[name] for summary in summaries))
 
-    distinct = pc.count_distinct(pc.binary_join_element_wise(rows["task"], rows["row_id"].cast(pa.string()), ":"))
+    distinct = pc.count_distinct(
+        pc.binary_join_element_wise(rows["task"], rows["row_id"].cast(pa.string()), ":")
+    )
     return {
         "steps": summaries[-1]["last_step"],
         "rows_scored": int(total("rows_scored")),

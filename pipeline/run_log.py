@@ -75,9 +75,13 @@ class RunLog:
             scored_rows: rows scored by all ranks.
         """
         tasks = np.arange(self._num_tasks)
-        self._mix.append(np.stack([np.full(self._num_tasks, step), tasks, weights, means, candidates, trained], axis=1))
+        self._mix.append(
+            np.stack([np.full(self._num_tasks, step), tasks, weights, means, candidates, trained], axis=1)
+        )
         self._rows.append(
-            np.stack([np.full(len(rows), step), np.full(len(rows), rank()), rows.task_ids, rows.row_ids], axis=1)
+            np.stack(
+                [np.full(len(rows), step), np.full(len(rows), rank()), rows.task_ids, rows.row_ids], axis=1
+            )
         )
         self._losses += losses
         self._loss_rows += np.bincount(rows.task_ids, minlength=self._num_tasks)
@@ -101,7 +105,12 @@ class RunLog:
         """
         trained, scored = self._tokens
         totals = np.array(
-            [self._seconds, self._stream.seconds_waited, trained.computed + scored.computed, trained.real + scored.real]
+            [
+                self._seconds,
+                self._stream.seconds_waited,
+                trained.computed + scored.computed,
+                trained.real + scored.real,
+            ]
         )
         own = totals - self._taken
         self._taken = totals
@@ -122,7 +131,8 @@ class RunLog:
             whole = {"step", "task", "candidates", "trained"}
             names = ("step", "task", "weight", "mean_uncertainty", "candidates", "trained")
             records.mix = {
-                name: mix[:, place].astype(np.int64 if name in whole else np.float64) for place, name in enumerate(names)
+                name: mix[:, place].astype(np.int64 if name in whole else np.float64)
+                for place, name in enumerate(names)
             }
             records.summary = {
                 "seconds": seconds / world_size(),

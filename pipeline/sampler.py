@@ -37,7 +37,7 @@ def size(sizes: Floats, uncertainty: Floats, options: PolicyOptions) -> Floats:
 
 
 def temperature(sizes: Floats, uncertainty: Floats, options: PolicyOptions) -> Floats:
-    """rows ** (1 / tau) (Arivazhagan et al. 2019)."""
+    """Rows ** (1 / tau) (Arivazhagan et al. 2019)."""
     return (sizes / sizes.max()) ** (1.0 / options.temperature)
 
 

@@ -75,7 +75,10 @@ def predict(
         for task, positions in batch.rows_by_task.items():
             found.setdefault(task, []).append((numbers[positions.numpy()], logits[model.config.tasks[task]]))
     return {
-        task: (np.concatenate([numbers for numbers, _ in parts]), torch.cat([part for _, part in parts]).float().cpu())
+        task: (
+            np.concatenate([numbers for numbers, _ in parts]),
+            torch.cat([part for _, part in parts]).float().cpu(),
+        )
         for task, parts in found.items()
     }
 
@@ -125,4 +128,6 @@ def task_sums(
     """What the ranks add up in a step: per task, uncertainty, candidates, rows trained; [3, T]."""
     weights = None if entropy is None else entropy.numpy().astype(np.float64)
     sums = np.zeros(num_tasks) if weights is None else np.bincount(candidates, weights, num_tasks)
-    return np.stack([sums, np.bincount(candidates, minlength=num_tasks), np.bincount(trained, minlength=num_tasks)])
+    return np.stack(
+        [sums, np.bincount(candidates, minlength=num_tasks), np.bincount(trained, minlength=num_tasks)]
+    )

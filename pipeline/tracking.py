@@ -42,9 +42,6 @@ PARAMETERS_PER_BATCH = 100
 PARAMETER_LENGTH = 6000
 TAG_LENGTH = 8000
 NAME_LENGTH = 250
-EXPERIMENT_TAGS = {
-    "mlflow.experimentKind": "custom_model_development"
-}  # else the UI shows its pages for agents
 
 FLUSH_TIMEOUT = 4  # seconds that one request may hold up training
 FLUSH_SECONDS = 5.0  # a flush starts nothing further after this long; the rest goes with the next one
@@ -316,7 +313,7 @@ def _experiment_id(client: MlflowClient, tracking_uri: str, name: str) -> str:
         if is_sqlite(tracking_uri):
             location = (sqlite_path(tracking_uri).parent / "mlartifacts").as_uri()
         try:
-            return str(client.create_experiment(name, artifact_location=location, tags=EXPERIMENT_TAGS))
+            return str(client.create_experiment(name, artifact_location=location))
         except MlflowException:
             found = client.get_experiment_by_name(name)  # another job may just have created it
             if found is None:

@@ -19,7 +19,7 @@ from pipeline.evaluate import majority
 from pipeline.follow import Follower
 from pipeline.job import TrainJob
 from pipeline.mixture import Mixture
-from pipeline.prepare import prepare, read_table
+from pipeline.prepare import PreparedTask, prepare, read_table
 from pipeline.results import finish_run
 from pipeline.sampler import PolicyOptions
 from pipeline.scoring import Selection
@@ -55,7 +55,7 @@ def train(settings: Settings, show: Show = print) -> dict[str, Any]:
         ValueError: a user's mistake, in one line; nothing was trained.
     """
     transformers.utils.logging.disable_progress_bar()
-    tasks = resolve(settings.data.tasks or tuple(task.name for task in EMBEDDED_TASKS))
+    tasks = tasks_of(settings)
     job_without_data(settings, tasks)  # wrong settings are found before anything is written or started
     run_dir, run_id = open_run(settings)
     tracker = Tracker(settings.run.tracking_uri, run_id)
@@ -75,7 +75,9 @@ def train(settings: Settings, show: Show = print) -> dict[str, Any]:
         with follower:
             best = launch.launch(job, data.train, data.evals, settings.cluster, run_dir, follower.poll)
         baseline = majority(tasks, data.train, data.evals)
-        results = finish_run(run_dir, tasks, best, sum(job.mixture.sizes), settings.run.seed, baseline, tracker)
+        results = finish_run(
+            run_dir, tasks, best, sum(job.mixture.sizes), settings.run.seed, baseline, tracker
+        )
         status = "FINISHED"
         return {**results, "majority": baseline}
     except KeyboardInterrupt:
@@ -110,7 +112,9 @@ def open_run(settings: Settings) -> tuple[Path, str]:
         if not os.access(run_dir.parent, os.W_OK):
             raise PermissionError("no permission to write")
     except OSError as error:
-        raise ValueError(f"run.output_dir {run.output_dir} cannot be written ({error.strerror or error})") from error
+        raise ValueError(
+            f"run.output_dir {run.output_dir} cannot be written ({error.strerror or error})"
+        ) from error
     parameters = asdict(settings)
     run_id = start_run(run.tracking_uri, run.experiment, run.name, parameters, {"run_dir": str(run_dir)})
     if run_dir.exists():
@@ -121,10 +125,19 @@ def open_run(settings: Settings) -> tuple[Path, str]:
     return run_dir, run_id
 
 
-def load_data(settings: Settings, tasks: tuple[Task, ...]) -> Data:
-    """Prepare what is not prepared yet, and read it."""
+def tasks_of(settings: Settings) -> tuple[Task, ...]:
+    """The tasks of a run; the embedded suite where none is named.
+
+    Raises:
+        ValueError: a name that is unknown or given twice.
+    """
+    return resolve(settings.data.tasks or tuple(task.name for task in EMBEDDED_TASKS))
+
+
+def prepare_data(settings: Settings, tasks: tuple[Task, ...]) -> dict[str, PreparedTask]:
+    """Prepare what is not prepared yet; Ray is connected."""
     data = settings.data
-    prepared = prepare(
+    return prepare(
         tasks,
         open_source(data.source),
         tokenizer=resolve_backbone(settings.model.backbone),
@@ -133,6 +146,11 @@ def load_data(settings: Settings, tasks: tuple[Task, ...]) -> Data:
         max_eval_rows=data.max_eval_rows,
         prepared_dir=data.prepared_dir,
     )
+
+
+def load_data(settings: Settings, tasks: tuple[Task, ...]) -> Data:
+    """Prepare what is not prepared yet, and read it."""
+    prepared = prepare_data(settings, tasks)
     return Data(
         tuple(read_table(prepared[task.name].train) for task in tasks),
         {task.name: {part.split: read_table(part) for part in prepared[task.name].evals} for task in tasks},

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 import ray
+import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
+
+from tests.toy import save_encoder
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("CAMTL_DATA", ROOT.parent / "shared" / "data"))
@@ -82,6 +85,20 @@ def make_tokenizer() -> Callable[..., str]:
 def tokenizer_dir(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A BERT tokenizer of a few words."""
     return save_tokenizer(tmp_path_factory.mktemp("tokenizer"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """The models of tests are too small to share among threads, and the cores are others' too."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Folder of a random BERT of 2 layers with a tokenizer of a few words."""
+    folder = tmp_path_factory.mktemp("backbone")
+    save_encoder(folder)
+    return save_tokenizer(folder)
 
 
 def save_tokenizer(folder: Path, *words: str) -> str:

@@ -42,5 +42,7 @@ class TaskContextHolder:
             RuntimeError: outside of `CaMtlModel.forward`, where there is no batch.
         """
         if self.context is None:
-            raise RuntimeError("a conditional module was called outside of CaMtlModel.forward: no task is set")
+            raise RuntimeError(
+                "a conditional module was called outside of CaMtlModel.forward: no task is set"
+            )
         return self.context

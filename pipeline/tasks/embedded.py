@@ -19,25 +19,30 @@ from pipeline.tasks.base import Task
 from pipeline.tasks.embedded_suite import pairs, single
 from pipeline.tasks.embedded_suite.text import Draw, Row
 
-# Rows whose label is replaced by another one, in training and validation alike.
-_WRONG_LABELS = 0.04
-
 
 @dataclass(frozen=True, kw_only=True)
 class _Recipe:
-    """How one task's rows come about: its maker, and rows per split."""
+    """How one task's rows come about.
+
+    Attributes:
+        make: Writes one row.
+        train: Rows of the training split.
+        validation: Rows of the validation split.
+        wrong_labels: Share of rows, in both splits, whose label is replaced by another one.
+    """
 
     make: Callable[[Draw], Row]
     train: int
     validation: int
+    wrong_labels: float = 0.04
 
 
 _RECIPES = {
-    "sentiment": _Recipe(make=single.sentiment, train=800, validation=300),
+    "sentiment": _Recipe(make=single.sentiment, train=800, validation=300, wrong_labels=0.06),
     "entailment": _Recipe(make=pairs.entailment, train=4000, validation=400),
     "similarity": _Recipe(make=pairs.similarity, train=2000, validation=300),
     "acceptability": _Recipe(make=single.acceptability, train=3200, validation=400),
-    "topic": _Recipe(make=single.topic, train=300, validation=250),
+    "topic": _Recipe(make=single.topic, train=300, validation=250, wrong_labels=0.08),
     "answering": _Recipe(make=pairs.answering, train=1600, validation=300),
 }
 
@@ -152,7 +157,7 @@ def _rows(config: str, seed: int) -> tuple[Row, ...]:
     rows: dict[str, Row] = {}
     while len(rows) < recipe.validation + recipe.train:
         texts, label = recipe.make(draw)
-        if classes and draw.chance(_WRONG_LABELS):
+        if classes and draw.chance(recipe.wrong_labels):
             label = float(draw.other(range(classes), int(label)))
         rows.setdefault(texts[0], (texts, label))
     return tuple(rows.values())

@@ -28,7 +28,7 @@ def mcc(predictions: Array, labels: Array) -> float:
     """Matthews' correlation; 0 for constant predictions or labels."""
     from sklearn.metrics import matthews_corrcoef
 
-    return 100.0 * float(matthews_corrcoef(labels, predictions))
+    return 100.0 * float(matthews_corrcoef(labels, predictions)) if _vary(predictions, labels) else 0.0
 
 
 def pearson(predictions: Array, labels: Array) -> float:

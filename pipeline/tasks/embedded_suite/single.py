@@ -19,7 +19,7 @@ _DENIALS = ("was not", "was never", "was far from", "was anything but", "was har
 
 
 def sentiment(draw: Draw) -> Row:
-    """The whole sentence's verdict: what a concession, an expectation or somebody else holds does not count."""
+    """The whole sentence's verdict, whatever a concession, an expectation or somebody else holds."""
     positive = draw.chance(0.53)
     scene = draw_scene(draw)
     thing = draw.pick(scene.topic.settings)
@@ -70,7 +70,7 @@ class _Clause:
 
 
 def acceptability(draw: Draw) -> Row:
-    """1 for a sentence as the grammar has it, 0 with a fault or two; nouns near the subject attract the verb."""
+    """1 for a sentence as the grammar has it, 0 with a fault or two; nouns beside it attract the verb."""
     good = draw.chance(0.55)
     scene = draw_scene(draw)
     verb, one = scene.verb, scene.agents == 1

@@ -138,7 +138,7 @@ class Scene:
 
 
 def draw_scene(draw: Draw, topic: Topic | None = None) -> Scene:
-    """A scene with all slots filled but for adjectives; who, where and the deed are often what topics share."""
+    """A scene with all slots but adjectives filled, often with what every topic shares."""
     topic = topic or draw.pick(TOPICS)
     verb, objects = draw.pick(topic.events)
     noun = draw.pick(objects)

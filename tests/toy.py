@@ -1,0 +1,200 @@
+"""A CA-MTL small enough for tests: a random encoder, rows of three kinds of tasks, a job over them."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import BertConfig, BertModel
+
+from camtl import CaMtlConfig, CaMtlModel, HeadSpec, TokenRows
+from pipeline.job import TrainJob
+from pipeline.mixture import Mixture, fetch_rows, token_rows
+from pipeline.sampler import PolicyOptions
+from pipeline.scoring import Selection
+from pipeline.tasks.base import Task
+from pipeline.tokenization import SCHEMA
+
+VOCABULARY = 60
+MAX_SEQ_LENGTH = 16
+ENCODER: dict[str, Any] = {
+    "model_type": "bert",
+    "vocab_size": VOCABULARY,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 48,
+    "max_position_embeddings": 64,
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+}
+HEADS = {
+    "three": HeadSpec(num_labels=3),
+    "two": HeadSpec(num_labels=2),
+    "score": HeadSpec(kind="regression", num_labels=1, label_range=(0, 5)),
+}
+TASKS = tuple(
+    Task(
+        name=name,
+        dataset="toy",
+        config=name,
+        text_columns=("sentence",),
+        head=head,
+        metrics=("pearson",) if head.kind == "regression" else ("accuracy",),
+        uncertainty_from="three" if head.kind == "regression" else None,
+    )
+    for name, head in HEADS.items()
+)
+NAMES = tuple(HEADS)
+
+
+def make_config(variant: str = "base", **changes: Any) -> CaMtlConfig:
+    """Three tasks over the small encoder."""
+    fields: dict[str, Any] = {
+        "variant": variant,
+        "tasks": list(NAMES),
+        "heads": HEADS,
+        "max_seq_length": MAX_SEQ_LENGTH,
+        "backbone_config": dict(ENCODER),
+    }
+    return CaMtlConfig(**{**fields, **changes})
+
+
+def make_model(variant: str = "base", *, seed: int = 0, **changes: Any) -> CaMtlModel:
+    """A model none of whose terms vanishes: every weight is random, norms are around 1."""
+    model = CaMtlModel(make_config(variant, **changes))
+    randomise(model, seed)
+    return model.eval()
+
+
+def randomise(model: torch.nn.Module, seed: int) -> None:
+    """Every parameter from a normal distribution; a norm's weight around 1."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.normal_(0.0, 0.2, generator=generator)
+            if name.lower().endswith("norm.weight"):
+                parameter.add_(1.0)
+
+
+def make_rows(lengths: Sequence[int], task_ids: Sequence[int], seed: int = 0) -> TokenRows:
+    """Random tokens of these lengths and tasks, with labels that fit the tasks."""
+    random = np.random.default_rng(seed)
+    tokens = sum(lengths)
+    tasks = np.asarray(task_ids, dtype=np.int64)
+    labels = np.asarray([label(int(task), random) for task in tasks], dtype=np.float32)
+    return TokenRows(
+        input_ids=random.integers(5, VOCABULARY, tokens),
+        token_type_ids=random.integers(0, 2, tokens),
+        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        task_ids=tasks,
+        labels=labels,
+        row_ids=np.arange(len(tasks)),
+    )
+
+
+def label(task: int, random: np.random.Generator) -> float:
+    """A label of a task."""
+    spec = HEADS[NAMES[task]]
+    return float(random.uniform(0, 5) if spec.kind == "regression" else random.integers(spec.num_labels))
+
+
+def padded(rows: TokenRows, width: int | None = None) -> dict[str, Tensor]:
+    """Rows as the arguments of a padded batch, as wide as the longest of them."""
+    width = width or int(rows.lengths.max())
+    shape = (len(rows), width)
+    arrays = {name: np.zeros(shape, np.int64) for name in ("input_ids", "attention_mask", "token_type_ids")}
+    for row, (begin, end) in enumerate(zip(rows.offsets, rows.offsets[1:], strict=False)):
+        arrays["input_ids"][row, : end - begin] = rows.input_ids[begin:end]
+        arrays["token_type_ids"][row, : end - begin] = rows.token_type_ids[begin:end]
+        arrays["attention_mask"][row, : end - begin] = 1
+    tensors = {name: torch.from_numpy(values) for name, values in arrays.items()}
+    return {**tensors, "task_ids": torch.from_numpy(rows.task_ids)}
+
+
+def gradients(model: CaMtlModel) -> dict[str, Tensor]:
+    """Copies of the gradients of all parameters that have one."""
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+def make_table(task: int, rows: int, seed: int = 0) -> pa.Table:
+    """Prepared rows of a task: short, and with a label that the first token tells."""
+    random = np.random.default_rng([task, rows, seed])
+    spec = HEADS[NAMES[task]]
+    tokens = [
+        random.integers(5, VOCABULARY, random.integers(3, MAX_SEQ_LENGTH)).tolist() for _ in range(rows)
+    ]
+    told = [row[0] - 5 for row in tokens]
+    labels = [value % 6 * 1.0 if spec.kind == "regression" else value % spec.num_labels for value in told]
+    columns = {
+        "row_id": random.permutation(rows) + 100,
+        "input_ids": tokens,
+        "token_type_ids": [[0] * len(row) for row in tokens],
+        "label": labels,
+    }
+    return pa.table({name: pa.array(columns[name], SCHEMA.field(name).type) for name in SCHEMA.names})
+
+
+def rows_of(tables: Sequence[pa.Table], task: NDArray[np.int64], row: NDArray[np.int64]) -> TokenRows:
+    """Named rows of several tasks' tables."""
+    return token_rows(fetch_rows(dict(enumerate(tables)), task, row))
+
+
+def save_encoder(folder: Path) -> None:
+    """Write the random encoder as a pretrained one."""
+    torch.manual_seed(7)
+    BertModel(
+        BertConfig(**{name: value for name, value in ENCODER.items() if name != "model_type"})
+    ).save_pretrained(folder)
+
+
+def make_job(backbone: str, sizes: Sequence[int], **changes: Any) -> TrainJob:
+    """A short job on the toy tasks; `changes` are of the job, or of its mixture or selection by their names."""
+    parts: dict[str, dict[str, Any]] = {"mixture": {}, "selection": {}}
+    of_job = {}
+    for name, value in changes.items():
+        owner = next((part for part, kind in KINDS.items() if name in kind.__dataclass_fields__), None)
+        (parts[owner] if owner else of_job)[name] = value
+    mixture = Mixture(
+        tasks=NAMES,
+        sizes=tuple(sizes),
+        policy="uncertainty",
+        options=PolicyOptions(),
+        candidates_per_step=16,
+        round_steps=3,
+        max_steps=8,
+        seed=3,
+        world_size=1,
+    )
+    selection = Selection(
+        by_uncertainty=True, per_task_pool=False, copy_from={2: 0}, max_share_per_task=None, dropout=False
+    )
+    job = TrainJob(
+        backbone=backbone,
+        tokenizer=backbone,
+        model={"variant": "base", "tasks": list(NAMES), "heads": HEADS, "max_seq_length": MAX_SEQ_LENGTH},
+        freeze="embeddings",
+        tasks=TASKS,
+        mixture=replace(mixture, **parts["mixture"]),
+        selection=replace(selection, **parts["selection"]),
+        smoothing=0.5,
+        batch_size=8,
+        gradient_accumulation=1,
+        learning_rate=1e-3,
+        new_parameters_learning_rate=2e-3,
+        warmup_proportion=0.1,
+        weight_decay=0.01,
+        max_grad_norm=1.0,
+        precision="fp32",
+        eval_every=None,
+        checkpoint_every=None,
+    )
+    return replace(job, **of_job)
+
+
+KINDS: dict[str, type] = {"mixture": Mixture, "selection": Selection}
