@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.tasks.metrics import METRICS, average, majority_metrics, task_metrics
@@ -77,6 +77,7 @@ def test_the_majority_answer_comes_from_the_training_labels() -> None:
     assert regression == {"pearson": 0.0, "spearman": 0.0}
 
 
+@settings(deadline=None)  # the first call imports scikit-learn
 @given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), min_size=1, max_size=30), st.randoms())
 def test_no_metric_depends_on_the_order_of_the_rows(rows: list[tuple[int, int]], random: object) -> None:
     shuffled = list(rows)

@@ -315,7 +315,7 @@ def test_faulty_data_is_one_clear_line_and_leaves_nothing(
     with pytest.raises(ValueError, match=told) as caught:
         prepared(data, tokenizer_dir)
     assert "\n" not in str(caught.value)
-    assert list((data.parent / "prepared").iterdir()) == []
+    assert list((data.parent / "prepared").glob("*")) == []
 
 
 @pytest.mark.parametrize("label", [-0.1, 5.1, float("nan"), float("inf")])
@@ -397,12 +397,12 @@ def test_real_data_is_prepared_while_one_cpu_is_taken(
 ) -> None:
     import ray
 
-    @ray.remote(num_cpus=1)
     class Worker:
         def ready(self) -> bool:
             return True
 
-    worker = Worker.remote()
+    remote: Any = ray.remote(num_cpus=1)(Worker)
+    worker = remote.remote()
     assert ray.get(worker.ready.remote())
     done = prepare(
         resolve(["rte", "wnli", "mrpc"]),

@@ -1,0 +1,76 @@
+"""`CaMtlConfig`: presets, switches over them, a round trip through JSON, and shapes that contradict themselves."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from camtl import CaMtlConfig, HeadSpec
+from tests.toy import HEADS, NAMES, make_config
+
+
+def switches(config: CaMtlConfig) -> tuple[bool, bool, bool, str]:
+    return (
+        config.conditional_attention,
+        config.conditional_alignment,
+        config.conditional_layer_norm,
+        config.bottleneck,
+    )
+
+
+def test_a_variant_sets_the_switches_and_each_can_be_set_alone() -> None:
+    assert switches(make_config("base")) == (True, True, True, "top")
+    assert switches(make_config("large")) == (True, True, True, "all")
+    assert switches(make_config("none")) == (False, False, False, "none")
+    changed = make_config("base", conditional_attention=False, bottleneck="none")
+    assert switches(changed) == (False, True, True, "none")
+    assert not make_config("none").has_conditions
+    assert make_config("none", conditional_alignment=True).has_conditions
+
+
+def test_a_round_trip_through_json_keeps_everything(tmp_path: Path) -> None:
+    config = make_config(
+        "large", task_embedding_size=8, conditional_attention=False, attention_blocks=3, dropout=0.25
+    )
+    config.save_pretrained(tmp_path)
+    loaded = CaMtlConfig.from_pretrained(tmp_path)
+    assert switches(loaded) == switches(config)
+    assert loaded.tasks == list(NAMES)
+    assert {name: loaded.head_spec(name) for name in NAMES} == HEADS
+    for name in ("max_seq_length", "task_embedding_size", "attention_blocks", "dropout", "backbone_config"):
+        assert getattr(loaded, name) == getattr(config, name), name
+
+
+def test_heads_may_be_given_as_their_fields() -> None:
+    config = make_config(heads={name: {"num_labels": 4} for name in NAMES})
+    assert config.head_spec("two") == HeadSpec(num_labels=4)
+
+
+def test_dropout_replaces_the_encoders_own_only_where_it_is_given() -> None:
+    assert make_config().encoder_config().hidden_dropout_prob == 0.0
+    changed = make_config(dropout=0.3).encoder_config()
+    assert changed.hidden_dropout_prob == changed.attention_probs_dropout_prob == 0.3
+
+
+def test_a_configuration_without_an_encoder_says_how_to_get_one() -> None:
+    with pytest.raises(ValueError, match=r"build it with CaMtlModel\.from_backbone"):
+        make_config(backbone_config=None).encoder_config()
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"variant": "huge"}, "variant 'huge' is not known: use one of base, large, none"),
+        ({"bottleneck": "bottom"}, "bottleneck 'bottom' is not known: use none, top, all"),
+        ({"tasks": ["two", "two", "three", "score"]}, "a task is named twice"),
+        ({"tasks": ["two", "three"]}, "score stands in one of them only"),
+        ({"heads": {**HEADS, "more": HeadSpec()}}, "more stands in one of them only"),
+        ({"max_seq_length": 0}, "max_seq_length=0 must be at least 1"),
+        ({"bottleneck_reduction": 0}, "bottleneck_reduction=0 must be at least 1"),
+        ({"task_embedding_size": 0}, "task_embedding_size=0 must be at least 1"),
+        ({"attention_blocks": 17}, "attention_blocks=17 is more than max_seq_length=16"),
+    ],
+)
+def test_a_shape_that_contradicts_itself_is_named(changes: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        make_config(**changes)

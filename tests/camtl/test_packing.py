@@ -1,0 +1,134 @@
+"""Packing: every token once, nothing overlaps, and rows come back as they were."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from camtl import PackedBatch, TokenRows
+from camtl.packing import PADDING, best_fit_decreasing, best_layout
+from tests.toy import make_rows, padded
+
+lengths_lists = st.lists(st.integers(1, 40), min_size=1, max_size=24)
+
+
+@st.composite
+def token_rows(draw: st.DrawFn) -> TokenRows:
+    lengths = draw(lengths_lists)
+    tasks = draw(st.lists(st.integers(0, 2), min_size=len(lengths), max_size=len(lengths)))
+    return make_rows(lengths, tasks, seed=draw(st.integers(0, 99)))
+
+
+def assert_same(left: TokenRows, right: TokenRows) -> None:
+    for name in ("input_ids", "token_type_ids", "offsets", "task_ids", "labels", "row_ids"):
+        np.testing.assert_array_equal(getattr(left, name), getattr(right, name), err_msg=name)
+
+
+@settings(deadline=None)
+@given(lengths_lists, st.integers(1, 300))
+def test_rows_never_overlap_and_padding_stands_only_at_the_end(lengths: list[int], max_width: int) -> None:
+    sequence, offset, width = best_layout(np.asarray(lengths), max_width)
+    assert width % 8 == 0 or width == max_width
+    assert max(lengths) <= width <= max(max_width, -(-max(lengths) // 8) * 8)
+    assert sorted(set(sequence.tolist())) == list(range(sequence.max() + 1))
+    for place in range(sequence.max() + 1):
+        spans = sorted((offset[row], lengths[row]) for row in np.flatnonzero(sequence == place))
+        ends = np.cumsum([length for _, length in spans])
+        assert [begin for begin, _ in spans] == [0, *ends[:-1]], "rows follow each other without a gap"
+        assert ends[-1] <= width
+
+
+@settings(deadline=None)
+@given(lengths_lists, st.integers(40, 120))
+def test_no_two_sequences_could_be_one(lengths: list[int], width: int) -> None:
+    sequence, offset = best_fit_decreasing(np.asarray(lengths), width)
+    held = sorted(np.bincount(sequence, lengths).tolist())
+    assert len(held) == 1 or held[0] + held[1] > width
+    assert bool((offset + lengths <= width).all())
+
+
+@settings(deadline=None)
+@given(token_rows(), st.integers(8, 300))
+def test_a_packed_batch_holds_every_token_once(rows: TokenRows, max_width: int) -> None:
+    batch = PackedBatch.pack(rows, max_width=max_width)
+    assert batch.num_rows == len(rows)
+    flat = {name: getattr(batch, name).flatten().numpy() for name in ("input_ids", "token_type_ids", "position_ids")}
+    row_of, task_of = batch.row_ids.flatten().numpy(), batch.token_task.flatten().numpy()
+    assert (row_of != PADDING).sum() == rows.offsets[-1]
+    for row, length in enumerate(rows.lengths):
+        start = int(batch.row_starts[row])
+        place = slice(start, start + length)
+        assert start // batch.input_ids.shape[1] == (start + length - 1) // batch.input_ids.shape[1]
+        assert (row_of[place] == row).all()
+        assert (row_of == row).sum() == length
+        tokens = slice(rows.offsets[row], rows.offsets[row + 1])
+        np.testing.assert_array_equal(flat["input_ids"][place], rows.input_ids[tokens])
+        np.testing.assert_array_equal(flat["token_type_ids"][place], rows.token_type_ids[tokens])
+        np.testing.assert_array_equal(flat["position_ids"][place], np.arange(length))
+        assert (task_of[place] == rows.task_ids[row]).all()
+    assert (flat["input_ids"][row_of == PADDING] == 0).all()
+    for row in batch.row_ids.tolist():
+        assert PADDING not in row[: sum(value != PADDING for value in row)], "padding is at a sequence's end"
+
+
+@settings(deadline=None)
+@given(token_rows())
+def test_rows_of_a_task_are_numbered_in_batch_order(rows: TokenRows) -> None:
+    packed, wide = PackedBatch.pack(rows), PackedBatch.from_padded(**padded(rows))
+    for batch in (packed, wide):
+        assert sorted(batch.rows_by_task) == sorted(set(rows.task_ids.tolist()))
+        for task, numbers in batch.rows_by_task.items():
+            assert numbers.tolist() == np.flatnonzero(rows.task_ids == task).tolist()
+    labels = rows.labels_by_task(["a", "b", "c"])
+    for task, numbers in packed.rows_by_task.items():
+        assert labels["abc"[task]].tolist() == rows.labels[numbers.numpy()].tolist()
+
+
+@settings(deadline=None)
+@given(token_rows(), st.integers(0, 99))
+def test_taking_rows_keeps_each_whole(rows: TokenRows, seed: int) -> None:
+    order = np.random.default_rng(seed).permutation(len(rows))
+    taken = rows.take(order)
+    for place, row in enumerate(order):
+        expected = rows.input_ids[rows.offsets[row] : rows.offsets[row + 1]]
+        np.testing.assert_array_equal(taken.input_ids[taken.offsets[place] : taken.offsets[place + 1]], expected)
+    np.testing.assert_array_equal(taken.row_ids, rows.row_ids[order])
+    assert_same(taken.take(np.argsort(order)), rows)
+
+
+@settings(deadline=None)
+@given(token_rows(), st.data())
+def test_cutting_and_concatenating_gives_the_same_rows(rows: TokenRows, data: st.DataObject) -> None:
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(rows)), max_size=4)))
+    parts = [rows.take(part) for part in np.split(np.arange(len(rows)), cuts)]  # some without rows
+    assert_same(TokenRows.concatenate(parts), rows)
+    assert sum(len(part) for part in parts) == len(rows)
+
+
+def test_a_row_may_be_taken_twice_or_not_at_all() -> None:
+    rows = make_rows([3, 5], [0, 1])
+    assert rows.take(np.asarray([1, 1])).lengths.tolist() == [5, 5]
+    assert len(rows.take(np.asarray([], dtype=np.int64))) == 0
+
+
+def test_a_row_longer_than_the_width_widens_the_batch() -> None:
+    batch = PackedBatch.pack(make_rows([30, 3], [0, 1]), max_width=16)
+    assert batch.input_ids.shape[1] == 40 or batch.input_ids.shape == (2, 32)
+
+
+def test_a_batch_without_rows_is_refused() -> None:
+    with pytest.raises(ValueError, match="without rows"):
+        PackedBatch.pack(make_rows([], []))
+
+
+def test_padding_takes_the_token_asked_for() -> None:
+    batch = PackedBatch.pack(make_rows([3], [0]), pad_token_id=9)
+    assert batch.input_ids[0, 3:].tolist() == [9] * 5
+
+
+def test_moving_a_batch_moves_everything() -> None:
+    batch = PackedBatch.pack(make_rows([3, 4, 2], [0, 1, 0])).to(torch.device("meta"))
+    assert batch.input_ids.is_meta
+    assert batch.row_starts.is_meta
+    assert all(rows.is_meta for rows in batch.rows_by_task.values())
