@@ -174,11 +174,11 @@ class CaMtlModel(PreTrainedModel):
                 raise ValueError(
                     "pass input_ids with task_ids (index in config.tasks), or packed=PackedBatch(...)"
                 )
-            if input_ids.shape[1] > self.config.max_seq_length:
-                raise ValueError(
-                    f"a row of {input_ids.shape[1]} tokens is longer than max_seq_length={self.config.max_seq_length}"
-                )
             packed = PackedBatch.from_padded(input_ids, attention_mask, token_type_ids, task_ids)
+        if packed.longest > self.config.max_seq_length:
+            raise ValueError(
+                f"a row of {packed.longest} tokens is longer than max_seq_length={self.config.max_seq_length}"
+            )
         for task in packed.rows_by_task:
             if not 0 <= task < len(self.config.tasks):
                 raise ValueError(f"task id {task} is outside 0..{len(self.config.tasks) - 1} (config.tasks)")

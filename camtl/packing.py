@@ -92,6 +92,7 @@ class PackedBatch:
         token_task: task id of every token [S, W], or [S, 1] where a sequence is one task's.
         row_starts: where each row's first token lies in the flattened [S * W], [B].
         rows_by_task: numbers of the rows of each task that is present, {task id: [n]}.
+        longest: tokens of the longest row; of a padded batch its width.
     """
 
     input_ids: Tensor
@@ -102,6 +103,7 @@ class PackedBatch:
     token_task: Tensor
     row_starts: Tensor
     rows_by_task: dict[int, Tensor]
+    longest: int
 
     @property
     def num_rows(self) -> int:
@@ -113,10 +115,10 @@ class PackedBatch:
         moved = {
             field.name: getattr(self, field.name).to(device, non_blocking=True)
             for field in fields(self)
-            if field.name != "rows_by_task"
+            if field.name not in ("rows_by_task", "longest")
         }
         rows_by_task = {task: rows.to(device, non_blocking=True) for task, rows in self.rows_by_task.items()}
-        return PackedBatch(**moved, rows_by_task=rows_by_task)
+        return PackedBatch(**moved, rows_by_task=rows_by_task, longest=self.longest)
 
     @staticmethod
     def from_padded(
@@ -136,6 +138,7 @@ class PackedBatch:
             token_task=task_ids[:, None],
             row_starts=torch.arange(rows, device=input_ids.device) * width,
             rows_by_task=_rows_by_task(task_ids.cpu().numpy(), input_ids.device),
+            longest=width,
         )
 
     @staticmethod
@@ -174,6 +177,7 @@ class PackedBatch:
             token_task=place(np.repeat(rows.task_ids, lengths), 0),
             row_starts=torch.from_numpy(starts),
             rows_by_task=_rows_by_task(rows.task_ids, "cpu"),
+            longest=int(lengths.max()),
         )
 
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.parts import PROBLEM, Job, SplitPlan, execute
+from pipeline.parts import Job, SplitPlan, execute
 from pipeline.prepared import (
     MANIFEST,
     SCHEMA_VERSION,
@@ -209,10 +209,9 @@ def _build(builds: Sequence[_Build], jobs: Sequence[Job], text: str, max_seq_len
     logger.info("Preparing %s: %d rows", names, sum(plan.kept_rows for plan in plans))
     results = execute(jobs, plans, text, max_seq_length)
     parts = {result["part"]: json.loads(result["result"]) for result in results}
-    for number in sorted(parts):  # PROBLEM comes first
+    for number in sorted(parts):  # faults in the data are of part -1, so the first
         if "problem" in parts[number]:
             raise ValueError(parts[number]["problem"])
-    assert PROBLEM not in parts
     missing = next((path for path in paths if not os.path.isfile(path)), None)
     if missing:
         raise ValueError(

@@ -30,7 +30,9 @@ def reference_file() -> Callable[[str], Path]:
 
     def find(name: str) -> Path:
         if not (REFERENCE / name).is_file():
-            pytest.skip(f"no {name} in {REFERENCE}: set CAMTL_REFERENCE to the folder of the published numbers")
+            pytest.skip(
+                f"no {name} in {REFERENCE}: set CAMTL_REFERENCE to the folder of the published numbers"
+            )
         return REFERENCE / name
 
     return find
@@ -39,7 +41,9 @@ def reference_file() -> Callable[[str], Path]:
 @pytest.fixture(scope="session", params=["base", "large"])
 def reference(request: pytest.FixtureRequest, reference_file: Callable[[str], Path]) -> Reference:
     """The recorded run of a variant."""
-    files = [reference_file(f"{request.param}_a{end}") for end in (".json", ".safetensors", ".grads.safetensors")]
+    files = [
+        reference_file(f"{request.param}_a{end}") for end in (".json", ".safetensors", ".grads.safetensors")
+    ]
     gradients = load_file(files[2])
     return Reference(
         json.loads(files[0].read_text()),

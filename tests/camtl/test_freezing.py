@@ -3,22 +3,19 @@
 import pytest
 import torch
 
-from camtl import CaMtlModel
+from camtl import CaMtlModel, PackedBatch
 from camtl.freezing import count_parameters, freeze
 from pipeline.learner import make_optimizer
-from tests.toy import make_model, make_rows
+from tests.toy import ENCODER, make_model, make_rows
 
+FOUR_LAYERS = {**ENCODER, "num_hidden_layers": 4}
 ROWS = make_rows([5, 9, 7, 4], [0, 1, 2, 0])
 
 
 def moved(model: CaMtlModel) -> set[str]:
     """Names of the parameters that a step of the optimiser changes."""
-    from camtl import PackedBatch
-
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
-    optimizer = make_optimizer(
-        model, learning_rate=1e-2, new_parameters_learning_rate=1e-2, weight_decay=0.1
-    )
+    optimizer = make_optimizer(model, learning_rate=1e-2, new_parameters_learning_rate=1e-2, weight_decay=0.1)
     model.train()
     model(packed=PackedBatch.pack(ROWS), labels=ROWS.labels_by_task(model.config.tasks)).loss.backward()
     optimizer.step()
@@ -49,21 +46,15 @@ PLACES = {
 @pytest.mark.parametrize("what", PLACES)
 @pytest.mark.parametrize("variant", ["base", "large", "none"])
 def test_frozen_weights_stay_and_all_others_move(variant: str, what: str) -> None:
-    model = make_model(variant, backbone_config=None, **{"backbone_config": four_layers()})
+    model = make_model(variant, backbone_config=FOUR_LAYERS)
     freeze(model, what)
     frozen = pretrained(model, *PLACES[what])
     assert bool(frozen) == (what != "none")
     assert moved(model) == {name for name, _ in model.named_parameters()} - frozen
 
 
-def four_layers() -> dict[str, object]:
-    from tests.toy import ENCODER
-
-    return {**ENCODER, "num_hidden_layers": 4}
-
-
 def test_generators_inside_frozen_layers_train() -> None:
-    model = make_model("base", backbone_config=four_layers())
+    model = make_model("base", backbone_config=FOUR_LAYERS)
     freeze(model, "all")
     inside = {name for name, p in model.named_parameters() if name.startswith("encoder.") and p.requires_grad}
     assert inside
@@ -87,7 +78,7 @@ def test_freezing_again_lets_go_what_was_frozen_before() -> None:
 )
 def test_what_cannot_be_frozen_is_named(what: str, told: str) -> None:
     with pytest.raises(ValueError, match=told):
-        freeze(make_model("base", backbone_config=four_layers()), what)
+        freeze(make_model("base", backbone_config=FOUR_LAYERS), what)
 
 
 @pytest.mark.parametrize("variant", ["base", "none"])
@@ -98,5 +89,7 @@ def test_parameters_are_counted_against_a_model_per_task(variant: str) -> None:
     assert counted["total"] == sum(parameter.numel() for parameter in model.parameters())
     frozen = sum(parameter.numel() for parameter in model.embeddings().parameters())
     assert counted["trainable"] == counted["total"] - frozen
-    separate = 3 * sum(p.numel() for p in plain.encoder.parameters()) + sum(p.numel() for p in plain.heads.parameters())
+    separate = 3 * sum(p.numel() for p in plain.encoder.parameters()) + sum(
+        p.numel() for p in plain.heads.parameters()
+    )
     assert counted["versus_separate_models"] == pytest.approx(counted["total"] / separate)

@@ -53,7 +53,10 @@ def test_no_two_sequences_could_be_one(lengths: list[int], width: int) -> None:
 def test_a_packed_batch_holds_every_token_once(rows: TokenRows, max_width: int) -> None:
     batch = PackedBatch.pack(rows, max_width=max_width)
     assert batch.num_rows == len(rows)
-    flat = {name: getattr(batch, name).flatten().numpy() for name in ("input_ids", "token_type_ids", "position_ids")}
+    flat = {
+        name: getattr(batch, name).flatten().numpy()
+        for name in ("input_ids", "token_type_ids", "position_ids")
+    }
     row_of, task_of = batch.row_ids.flatten().numpy(), batch.token_task.flatten().numpy()
     assert (row_of != PADDING).sum() == rows.offsets[-1]
     for row, length in enumerate(rows.lengths):
@@ -92,7 +95,9 @@ def test_taking_rows_keeps_each_whole(rows: TokenRows, seed: int) -> None:
     taken = rows.take(order)
     for place, row in enumerate(order):
         expected = rows.input_ids[rows.offsets[row] : rows.offsets[row + 1]]
-        np.testing.assert_array_equal(taken.input_ids[taken.offsets[place] : taken.offsets[place + 1]], expected)
+        np.testing.assert_array_equal(
+            taken.input_ids[taken.offsets[place] : taken.offsets[place + 1]], expected
+        )
     np.testing.assert_array_equal(taken.row_ids, rows.row_ids[order])
     assert_same(taken.take(np.argsort(order)), rows)
 

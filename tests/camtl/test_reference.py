@@ -32,7 +32,9 @@ def run(model: CaMtlModel, reference: Reference, rows: Tensor, width: int = LENG
     task_ids = tensors["in/task_id"][rows]
     given = tensors["in/labels"][rows]
     labels = {
-        name: given[task_ids == task] for task, name in enumerate(model.config.tasks) if (task_ids == task).any()
+        name: given[task_ids == task]
+        for task, name in enumerate(model.config.tasks)
+        if (task_ids == task).any()
     }
     batch = {name: tensors[f"in/{name}"][rows, :width] for name in INPUTS}
     output: CaMtlOutput = model(**batch, task_ids=task_ids, labels=labels)
@@ -63,14 +65,18 @@ def assert_gradients_near(model: CaMtlModel, reference: Reference) -> None:
         gradient = ours[rename(name, model.config.tasks)].grad
         assert gradient is not None, name
         tolerance = 1e-4 * float(published.abs().max()) + 1e-6
-        torch.testing.assert_close(gradient, published, rtol=0, atol=tolerance, msg=lambda text, of=name: f"{of}: {text}")
+        torch.testing.assert_close(
+            gradient, published, rtol=0, atol=tolerance, msg=lambda text, of=name: f"{of}: {text}"
+        )
 
 
 ORDERS = {"as recorded": [0, 1, 2, 3, 4, 5], "reversed": [5, 4, 3, 2, 1, 0], "mixed": [3, 0, 4, 2, 5, 1]}
 
 
 @pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
-def test_a_mixed_batch_gives_the_published_numbers_in_any_order(reference: Reference, order: list[int]) -> None:
+def test_a_mixed_batch_gives_the_published_numbers_in_any_order(
+    reference: Reference, order: list[int]
+) -> None:
     model, tensors, rows = load(reference), reference.tensors, torch.tensor(order)
     output = run(model, reference, rows)
     assert output.last_hidden_state is not None
@@ -97,7 +103,9 @@ def test_a_mixed_batch_gives_the_published_numbers_in_any_order(reference: Refer
 def test_the_mean_entropies_of_tasks_are_the_published_ones(reference: Reference) -> None:
     entropy, task_ids = reference.tensors["out/entropy"], reference.tensors["in/task_id"]
     means = task_mean_entropy(entropy, task_ids, 3)
-    torch.testing.assert_close(means[task_ids], reference.tensors["out/entropy_mean"].float(), rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        means[task_ids], reference.tensors["out/entropy_mean"].float(), rtol=0, atol=1e-6
+    )
     assert float(means.max()) == pytest.approx(reference.told["scalars"]["max_mean_entropy"], abs=1e-6)
 
 
@@ -112,7 +120,9 @@ def test_a_batch_padded_to_its_own_longest_row_gives_the_same_rows(reference: Re
     real = tensors["in/attention_mask"][rows, :width].bool()
     assert_near(output.last_hidden_state[real], tensors["out/sequence_output"][rows, :width][real])
     published = published_logits(reference)
-    for row, ours in zip(rows.tolist(), logits_by_row(output, model, tensors["in/task_id"][rows]), strict=True):
+    for row, ours in zip(
+        rows.tolist(), logits_by_row(output, model, tensors["in/task_id"][rows]), strict=True
+    ):
         assert_near(ours, published[row])
 
 
@@ -138,7 +148,9 @@ def test_a_packed_batch_gives_the_published_numbers(reference: Reference, max_wi
     assert output.last_hidden_state is not None
     assert output.loss is not None
     for row, length in enumerate(rows.lengths):
-        assert_near(output.last_hidden_state[batch.row_ids == row], tensors["out/sequence_output"][row, :length])
+        assert_near(
+            output.last_hidden_state[batch.row_ids == row], tensors["out/sequence_output"][row, :length]
+        )
     published = published_logits(reference)
     for row, ours in enumerate(logits_by_row(output, model, tensors["in/task_id"])):
         assert_near(ours, published[row])
@@ -162,7 +174,9 @@ def test_freezing_names_the_published_weights_but_lets_every_conditional_part_tr
         for name in published["trainable"]
         if layers == "0-3" and ".new_" in name and "gb_weights" not in name and "random_weight" not in name
     }
-    frozen = {rename(name, model.config.tasks) for name in (set(published["frozen"]) - conditional) | renamed_top}
+    frozen = {
+        rename(name, model.config.tasks) for name in (set(published["frozen"]) - conditional) | renamed_top
+    }
     assert {name for name, p in model.named_parameters() if not p.requires_grad} == frozen
     assert frozen or layers == "None"
 
@@ -173,7 +187,11 @@ def test_weights_of_another_variant_are_refused(reference: Reference) -> None:
     other = {"base": "large", "large": "base"}[told["kind"]]
     with pytest.raises(ValueError, match="do not fit variant"):
         from_reference(
-            weights, told["bert_config"], other, dict(zip(told["tasks"], told["num_labels"], strict=True)), LENGTH
+            weights,
+            told["bert_config"],
+            other,
+            dict(zip(told["tasks"], told["num_labels"], strict=True)),
+            LENGTH,
         )
 
 
@@ -209,6 +227,8 @@ def test_a_pool_of_regression_alone_keeps_its_order_where_the_published_code_div
 ) -> None:
     published = json.loads(reference_file("selection.json").read_text())["regression_only"]
     assert published["U"] == ["nan"] * 4
-    chosen, scores = select_most_uncertain(torch.zeros(4), torch.zeros(4, dtype=torch.long), 4, copy_from={0: None})
+    chosen, scores = select_most_uncertain(
+        torch.zeros(4), torch.zeros(4, dtype=torch.long), 4, copy_from={0: None}
+    )
     assert chosen.tolist() == [0, 1, 2, 3]
     assert torch.isfinite(scores).all()

@@ -25,7 +25,9 @@ def candidates(draw: st.DrawFn, max_tasks: int = 4) -> tuple[Tensor, Tensor]:
 @settings(deadline=None)
 @given(
     st.integers(1, 8).flatmap(
-        lambda classes: st.lists(st.lists(finite, min_size=classes, max_size=classes), min_size=1, max_size=10)
+        lambda classes: st.lists(
+            st.lists(finite, min_size=classes, max_size=classes), min_size=1, max_size=10
+        )
     )
 )
 def test_entropy_lies_between_zero_and_one(logits: list[list[float]]) -> None:
@@ -38,14 +40,18 @@ def test_entropy_lies_between_zero_and_one(logits: list[list[float]]) -> None:
 @pytest.mark.parametrize("classes", [2, 3, 10])
 def test_a_flat_prediction_is_the_least_certain_and_a_sharp_one_the_most(classes: int) -> None:
     flat, sharp = torch.zeros(1, classes), torch.eye(classes)[:1] * 200
-    assert normalized_entropy(flat).item() == pytest.approx(math.log(classes) / (math.log(classes) + 1e-5), abs=1e-6)
+    assert normalized_entropy(flat).item() == pytest.approx(
+        math.log(classes) / (math.log(classes) + 1e-5), abs=1e-6
+    )
     assert normalized_entropy(sharp).item() == 0.0
 
 
 def test_entropy_of_half_precision_logits_is_computed_in_float32() -> None:
     logits = torch.tensor([[0.3, -0.2, 1.5]])
     assert normalized_entropy(logits.bfloat16()).dtype == torch.float32
-    torch.testing.assert_close(normalized_entropy(logits.bfloat16()), normalized_entropy(logits.bfloat16().float()))
+    torch.testing.assert_close(
+        normalized_entropy(logits.bfloat16()), normalized_entropy(logits.bfloat16().float())
+    )
 
 
 def test_means_are_over_each_tasks_rows() -> None:
@@ -155,6 +161,10 @@ def test_candidates_that_are_all_certain_still_fill_the_batch() -> None:
     ],
 )
 def test_wrong_arguments_are_named(changes: dict[str, object], told: str) -> None:
-    arguments: dict[str, object] = {"entropy": torch.zeros(2), "task_ids": torch.zeros(2, dtype=torch.long), "k": 1}
+    arguments: dict[str, object] = {
+        "entropy": torch.zeros(2),
+        "task_ids": torch.zeros(2, dtype=torch.long),
+        "k": 1,
+    }
     with pytest.raises(ValueError, match=told):
         select_most_uncertain(**{**arguments, **changes})  # type: ignore[arg-type]
