@@ -39,6 +39,7 @@ class Follower:
         self._began = time.monotonic()
         self._from_step = from_step
         self._stop = threading.Event()
+        self._one_at_a_time = threading.Lock()  # a run in this process polls too, beside the thread
         self._thread = threading.Thread(target=self._follow, name="follow", daemon=True)
 
     def __enter__(self) -> "Follower":
@@ -56,6 +57,10 @@ class Follower:
 
     def poll(self) -> None:
         """Tell what is new."""
+        with self._one_at_a_time:
+            self._tell()
+
+    def _tell(self) -> None:
         for chunk in chunks(self._run_dir):
             if int(chunk.name) <= self._told:
                 continue

@@ -98,6 +98,8 @@ class Learner:
             last = number == len(chunks) - 1
             with contextlib.nullcontext() if last else self._without_sync():
                 self._backward(rows.take(chunk), rows_per_task, tasks_present, losses, entropy)
+        for task in np.flatnonzero(rows_per_task == 0):  # a zero from DDP would decay the head all the same
+            self.model.heads[self.model.config.tasks[task]].zero_grad(set_to_none=True)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self._max_grad_norm)
         self.optimizer.step()
         self.schedule.step()

@@ -28,6 +28,8 @@ from pipeline.run_log import RunLog
 from pipeline.sampler import Floats, SamplerState, fill_copied, next_round, observe
 from pipeline.scoring import Arithmetic, TokenCount, entropies, predict, task_sums
 
+NOT_EVALUATED = -101.0  # in place of an average, and below any: metrics lie in -100 to 100
+
 
 class Report(Protocol):
     """Where a rank hands over its records, and rank 0 a checkpoint; called equally often by every rank."""
@@ -187,7 +189,7 @@ class _Run:
             return
         metrics = {
             "step": self.state.step,
-            "average": scores["average"] if scores else -1.0,
+            "average": scores["average"] if scores else NOT_EVALUATED,
             "scores": scores,
             "freeze": self.job.freeze,
         }

@@ -110,6 +110,8 @@ def reason_of(error: Exception, tracking_uri: str) -> str:
         text = found[1]
     elif "timed out" in text or "timeout" in text.lower():
         text = "no answer in time"
+    elif found := re.search(r"Caused by .*['\"]([^'\"]+)['\"]", text):  # the innermost of the client's errors
+        text = found[1]
     password = urlsplit(tracking_uri).password or ""
     for secret in {password, unquote(password)} - {""}:
         text = text.replace(secret, "***")

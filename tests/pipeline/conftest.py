@@ -1,10 +1,13 @@
 """What several tests of the pipeline share."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import torch
 
 from tests.mlflow_server import MlflowServer
+from tests.pipeline.two_ranks import work
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +17,11 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowSe
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def two_ranks(tmp_path_factory: pytest.TempPathFactory, tiny_backbone: str) -> list[dict[str, Any]]:
+    """What `tests.pipeline.two_ranks.work` found in each of two processes joined by gloo."""
+    folder = tmp_path_factory.mktemp("two-ranks")
+    torch.multiprocessing.spawn(work, (str(folder), tiny_backbone), nprocs=2)
+    return [torch.load(folder / f"rank-{rank}.pt", weights_only=False) for rank in range(2)]
