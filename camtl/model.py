@@ -50,6 +50,7 @@ class CaMtlOutput(ModelOutput):
 class CaMtlModel(PreTrainedModel):
     """CA-MTL over an encoder of the BERT family (Pilault et al., ICLR 2021)."""
 
+    config: CaMtlConfig
     config_class = CaMtlConfig
     base_model_prefix = "camtl"
     supports_gradient_checkpointing = True
@@ -259,5 +260,7 @@ class CaMtlModel(PreTrainedModel):
                 raise ValueError(
                     f"task {task!r}: {len(logits[task])} rows in the batch, {len(task_labels)} labels"
                 )
-            losses[task] = self.heads[task].loss(logits[task], task_labels)
+            head = self.heads[task]
+            assert isinstance(head, LinearHead)
+            losses[task] = head.loss(logits[task], task_labels)
         return losses

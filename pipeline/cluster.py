@@ -2,7 +2,6 @@
 
 import logging
 import os
-import sys
 from pathlib import Path
 from typing import Literal
 
@@ -22,11 +21,9 @@ def connect() -> None:
     """
     if ray.is_initialized():
         return
-    environment = {"TOKENIZERS_PARALLELISM": "false"}
-    if (
-        "RAY_JOB_ID" not in os.environ and str(PROJECT) in sys.path
-    ):  # not installed: workers need the folder too
-        environment["PYTHONPATH"] = os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")])
+    # Workers find the project where the driver found it, installed or not.
+    path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
+    environment = {"TOKENIZERS_PARALLELISM": "false", "PYTHONPATH": path}
     try:
         ray.init(
             address=os.environ.get("RAY_ADDRESS", "local"),
@@ -48,9 +45,11 @@ def wants_gpu(use_gpu: bool | Literal["auto"]) -> bool:
     """Whether workers take a GPU each; `auto` does where the cluster has one.
 
     Raises:
-        ValueError: GPUs are asked for and the cluster, which does not grow, has none.
+        ValueError: GPUs are asked for and the one node that there is has none.
     """
     there = ray.cluster_resources().get("GPU", 0) > 0
+    if use_gpu is True and not there and len(ray.nodes()) == 1:
+        raise ValueError("cluster.use_gpu is true and Ray has no GPU here: set it to false or auto")
     return there if use_gpu == "auto" else use_gpu
 
 
@@ -69,5 +68,6 @@ def check_resources(num_workers: int | tuple[int, int], cpus_per_worker: float) 
         fitting = int(max(0.0, cpus - RAY_DATA_CPUS) / cpus_per_worker)
         raise ValueError(
             f"{most} workers of {cpus_per_worker:g} CPUs and {RAY_DATA_CPUS:g} for Ray Data need {needed:g} CPUs, "
-            f"Ray has {cpus:g}: use cluster.num_workers up to {fitting}, fewer cluster.cpus_per_worker, or num_workers 0"
+            f"Ray has {cpus:g}: use cluster.num_workers up to {fitting}, fewer cluster.cpus_per_worker, "
+            "or num_workers 0"
         )

@@ -11,6 +11,7 @@ import pyarrow as pa
 import ray
 import torch
 import transformers
+from torch import nn
 
 from camtl import CaMtlConfig, CaMtlModel
 from pipeline import cluster
@@ -68,7 +69,7 @@ def evaluate_model(folder: str | Path, settings: Settings) -> dict[str, Any]:
         ),
         tasks,
     )
-    evals = {name: data.evals[name] for name in (task.name for task in tasks)}
+    evals: Evals = {name: data.evals[name] for name in (task.name for task in tasks)}
     workers = settings.cluster.num_workers
     count = workers if isinstance(workers, int) else workers[1]
     arguments = (str(weights), config.tasks, settings.train.precision)
@@ -77,7 +78,7 @@ def evaluate_model(folder: str | Path, settings: Settings) -> dict[str, Any]:
     else:
         gpus = 1 if cluster.wants_gpu(settings.cluster.use_gpu) else 0
         task = ray.remote(num_cpus=settings.cluster.cpus_per_worker, num_gpus=gpus)(_share)
-        held = ray.put(evals)
+        held: Any = ray.put(evals)
         shares = ray.get([task.remote(*arguments, held, rank, count) for rank in range(count)])
     scores = measure(tasks, merge_shares(config.tasks, EvalSet.of_tables(config.tasks, evals), shares))
     return {**scores, "majority": majority(tasks, data.train, evals)}
@@ -103,6 +104,7 @@ def _share(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.type == "cpu":
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // count))
-    model = CaMtlModel.from_pretrained(weights).to(device)
+    model: CaMtlModel = CaMtlModel.from_pretrained(weights)
+    nn.Module.to(model, device)
     bfloat16 = has_bfloat16(device) if precision == "auto" else precision == "bf16"
     return predict_share(model, EvalSet.of_tables(names, evals), Arithmetic(device, bfloat16), rank, count)

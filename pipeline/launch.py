@@ -1,5 +1,7 @@
 """Starting the ranks of a training job: Ray Train's workers, or this process alone."""
 
+import contextlib
+import json
 import logging
 import os
 import shutil
@@ -12,9 +14,9 @@ import ray
 import ray.train
 import torch
 import transformers
-from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train import Checkpoint, UserCallback
 from ray.train.torch import TorchTrainer, get_device
-from ray.train.v2.api.callback import UserCallback
+from ray.train.v2.api.config import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 
 from pipeline import cluster
 from pipeline.config import ClusterSettings
@@ -24,7 +26,7 @@ from pipeline.loop import train_on_rank
 from pipeline.mixture import configure_ray_data, fetch_from_memory, fetch_with_ray_data
 from pipeline.records import Records, write_chunk
 
-CHECKPOINTS = "checkpoints"
+CHECKPOINTS, METRICS = "checkpoints", "metrics.json"
 KEEP = 2  # best and latest; Ray Train keeps the latest in any case
 Evals = Mapping[str, Mapping[str, Any]]
 Best = tuple[Path, dict[str, Any]]
@@ -62,16 +64,21 @@ def _train_here(
     """One rank in this process: a debugger stops anywhere in it."""
     folder = run_dir / CHECKPOINTS
     folder.mkdir(exist_ok=True)
-    saved: list[Best] = []
+    saved: list[Best] = [
+        (place, json.loads((place / METRICS).read_text())) for place in sorted(folder.glob("step-*[0-9]"))
+    ]
 
     def report(records: Records, checkpoint: Path | None, metrics: dict[str, Any] | None) -> None:
         write_chunk(run_dir, [records], job.mixture.tasks)
         if checkpoint is not None and metrics is not None:
             place = folder / f"step-{metrics['step']:09d}"
-            shutil.copytree(checkpoint, place.with_suffix(".writing"), dirs_exist_ok=True)
-            os.replace(place.with_suffix(".writing"), place)
+            writing = place.with_suffix(".writing")
+            shutil.rmtree(writing, ignore_errors=True)
+            shutil.copytree(checkpoint, writing)
+            (writing / METRICS).write_text(json.dumps(metrics))
+            os.replace(writing, place)
             saved.append((place, metrics))
-            best = max(saved, key=lambda found: found[1]["average"])
+            best = _best(saved)
             for old in [found for found in saved[:-1] if found is not best]:
                 shutil.rmtree(old[0])
                 saved.remove(old)
@@ -83,8 +90,13 @@ def _train_here(
         eval_sets=EvalSet.of_tables(job.mixture.tasks, evals),
         device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
         report=report,
+        resume_from=saved[-1][0] if saved else None,
     )
-    return max(saved, key=lambda found: found[1]["average"])
+    return _best(saved)
+
+
+def _best(saved: Sequence[tuple[Any, dict[str, Any]]]) -> tuple[Any, dict[str, Any]]:
+    return max(saved, key=lambda found: float(found[1]["average"]))
 
 
 def _train_on_workers(
@@ -105,7 +117,7 @@ def _train_on_workers(
             use_gpu=use_gpu,
             resources_per_worker={"CPU": settings.cpus_per_worker, **({"GPU": 1} if use_gpu else {})},
         ),
-        run_config=RunConfig(
+        run_config=RunConfig(  # type: ignore[arg-type]  # Train V2's own; the stub still names V1's
             name=run_dir.name if settings.storage_path else CHECKPOINTS,
             storage_path=settings.storage_path or str(run_dir),
             failure_config=FailureConfig(max_failures=settings.max_failures),
@@ -114,7 +126,7 @@ def _train_on_workers(
         ),
     )
     result = trainer.fit()
-    checkpoint, metrics = max(result.best_checkpoints, key=lambda found: found[1]["average"])
+    checkpoint, metrics = _best(result.best_checkpoints or [])
     local = run_dir / "best"
     checkpoint.to_directory(str(local))
     return local, metrics
@@ -153,15 +165,13 @@ def _worker(config: dict[str, Any]) -> None:
     evals = {
         task: {split: ray.get(ref) for split, ref in part.items()} for task, part in config["evals"].items()
     }
-    arguments = {
-        "fetch": fetch_with_ray_data(config["train"]),
-        "eval_sets": EvalSet.of_tables(config["job"].mixture.tasks, evals),
-        "device": device,
-        "report": report,
-    }
-    last = ray.train.get_checkpoint()
-    if last is None:
-        train_on_rank(config["job"], **arguments)
-    else:
-        with last.as_directory() as folder:
-            train_on_rank(config["job"], **arguments, resume_from=Path(folder))
+    with contextlib.ExitStack() as stack:
+        last = ray.train.get_checkpoint()
+        train_on_rank(
+            config["job"],
+            fetch=fetch_with_ray_data(config["train"]),
+            eval_sets=EvalSet.of_tables(config["job"].mixture.tasks, evals),
+            device=device,
+            report=report,
+            resume_from=Path(stack.enter_context(last.as_directory())) if last else None,
+        )

@@ -73,7 +73,7 @@ class Learner:
         self._wrapped: nn.Module = model
         if world_size() > 1:
             self._wrapped = DistributedDataParallel(
-                model, broadcast_buffers=False, gradient_as_bucket_view=True
+                model, forward_sync_buffers=False, gradient_as_bucket_view=True
             )
 
     def step(self, rows: TokenRows, rows_per_task: NDArray[np.float64]) -> tuple[Tensor, Tensor]:

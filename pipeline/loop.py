@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from camtl import CaMtlConfig, CaMtlModel, TokenRows
@@ -107,7 +108,8 @@ class _Run:
     ) -> "_Run":
         """Build everything, and restore it where there is a checkpoint."""
         torch.manual_seed(mixture.seed)
-        model = CaMtlModel.from_backbone(job.backbone, CaMtlConfig(**job.model)).to(device)
+        model = CaMtlModel.from_backbone(job.backbone, CaMtlConfig(**job.model))
+        nn.Module.to(model, device)
         freeze(model, job.freeze)
         optimizer = make_optimizer(
             model,

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -147,7 +148,7 @@ def fetch_with_ray_data(tables: Sequence["ray.ObjectRef[pa.Table]"]) -> Fetch:
             planned.slice(start, ROWS_PER_BLOCK) for start in range(0, planned.num_rows, ROWS_PER_BLOCK)
         ]
         dataset = ray.data.from_arrow(blocks).map_batches(
-            _fetch_block, batch_size=None, batch_format="pyarrow", fn_kwargs={"tables": list(tables)}
+            partial(_fetch_block, tables=list(tables)), batch_size=None, batch_format="pyarrow"
         )
         batches = dataset.iter_batches(batch_size=None, batch_format="pyarrow")
         fetched = pa.concat_tables(list(batches)).sort_by("position")

@@ -44,7 +44,7 @@ def finish_run(
     """
     checkpoint, reported = best
     mix, rows = merge(run_dir, "mix.parquet"), merge(run_dir, "rows.parquet")
-    model = CaMtlModel.from_pretrained(checkpoint / "model")
+    model: CaMtlModel = CaMtlModel.from_pretrained(checkpoint / "model")
     freeze(model, reported["freeze"])
     results = {
         **reported["scores"],

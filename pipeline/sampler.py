@@ -3,6 +3,7 @@
 Everything here is a pure function of numbers. T is the number of tasks.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -126,23 +127,25 @@ class SamplerState:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and numbers, for JSON (NaN as null)."""
-        return {
-            name: [None if isinstance(item, float) and item != item else item for item in value]
-            if isinstance(value, tuple)
-            else value
-            for name, value in asdict(self).items()
-        }
+        fields = asdict(self)
+        for name in ("planned_from", "plan_next_from", "uncertainty"):
+            fields[name] = [None if math.isnan(value) else value for value in fields[name]]
+        return {**fields, "cursors": list(self.cursors)}
 
     @staticmethod
     def from_dict(fields: Mapping[str, Any]) -> "SamplerState":
         """The inverse of `to_dict`."""
+
+        def numbers(name: str) -> tuple[float, ...]:
+            return tuple(math.nan if value is None else value for value in fields[name])
+
         return SamplerState(
-            **{
-                name: tuple(float("nan") if item is None else item for item in value)
-                if isinstance(value, list)
-                else value
-                for name, value in fields.items()
-            }
+            step=fields["step"],
+            round_start=fields["round_start"],
+            cursors=tuple(fields["cursors"]),
+            planned_from=numbers("planned_from"),
+            plan_next_from=numbers("plan_next_from"),
+            uncertainty=numbers("uncertainty"),
         )
 
 

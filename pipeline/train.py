@@ -28,6 +28,7 @@ from pipeline.tasks.base import Task
 from pipeline.tasks.embedded import TASKS as EMBEDDED_TASKS
 from pipeline.tasks.registry import resolve
 from pipeline.tracking import Tracker, continue_run, start_run
+from pipeline.tracking_server import redact
 
 CONFIG, RUN_ID = "config.yaml", ".mlflow_run_id"
 Show = Callable[[str], None]
@@ -120,7 +121,7 @@ def open_run(settings: Settings) -> tuple[Path, str]:
     if run_dir.exists():
         shutil.rmtree(run_dir)
     run_dir.mkdir()
-    (run_dir / CONFIG).write_text(yaml.safe_dump(_plain(parameters), sort_keys=False))
+    (run_dir / CONFIG).write_text(redact(yaml.safe_dump(_plain(parameters), sort_keys=False)))
     (run_dir / RUN_ID).write_text(run_id + "\n")
     return run_dir, run_id
 

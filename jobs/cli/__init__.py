@@ -34,7 +34,7 @@ def parse_settings(argv: Sequence[str], description: str, examples: str) -> Sett
     parser.set_defaults({"train.max_steps": None})
     if uri := os.environ.get("MLFLOW_TRACKING_URI"):
         parser.set_defaults({"run.tracking_uri": uri})
-    settings = parser.settings(argv)
+    settings = parser.settings(_with_config_of_resumed_run(argv))
     if settings.train.max_steps is None and settings.train.epochs is None:
         settings = replace(settings, train=replace(settings.train, max_steps=TrainSettings.max_steps))
     try:
@@ -43,6 +43,16 @@ def parse_settings(argv: Sequence[str], description: str, examples: str) -> Sett
         return replace(settings, run=_named(settings.run, settings.model.variant))
     except ValueError as error:
         fail(str(error))
+
+
+def _with_config_of_resumed_run(argv: Sequence[str]) -> list[str]:
+    """A resumed run goes on with its own settings, where no other file of them is given."""
+    arguments = list(argv)
+    words = [word for argument in arguments for word in argument.split("=", 1)]
+    if "--run.resume" not in words[:-1] or "--config" in words:
+        return arguments
+    config = Path(words[words.index("--run.resume") + 1]) / "config.yaml"
+    return ["--config", str(config), *arguments] if config.is_file() else arguments
 
 
 def _named(run: RunSettings, variant: str) -> RunSettings:

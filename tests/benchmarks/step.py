@@ -119,7 +119,9 @@ class Steps:
         if not per_task:
             return self.rows.take(self.random.choice(len(self.rows), rows, replace=False))
         of_task = [np.flatnonzero(self.rows.task_ids == task) for task in range(len(self.tasks))]
-        return self.rows.take(np.concatenate([self.random.choice(numbers, rows, replace=False) for numbers in of_task]))
+        return self.rows.take(
+            np.concatenate([self.random.choice(numbers, rows, replace=False) for numbers in of_task])
+        )
 
     def train(self, learner: Learner, rows: TokenRows) -> None:
         """One optimiser step."""
@@ -136,7 +138,11 @@ class Steps:
         """Score a pool, take the most uncertain rows, train on them."""
         copy_from = {place: None for place, task in enumerate(self.tasks) if task.head.kind == "regression"}
         selection = Selection(
-            by_uncertainty=True, per_task_pool=True, copy_from=copy_from, max_share_per_task=None, dropout=False
+            by_uncertainty=True,
+            per_task_pool=True,
+            copy_from=copy_from,
+            max_share_per_task=None,
+            dropout=False,
         )
         model = learner.model.eval()
         scoring = Arithmetic(self.device, has_bfloat16(self.device))
@@ -174,10 +180,14 @@ def measure(steps: Steps, repeats: int) -> dict[str, float]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rows", type=int, default=32, help="rows trained per step")
     parser.add_argument("--repeats", type=int, default=7, help="rounds that count")
-    parser.add_argument("--data", default=None, help="folder of Parquet laid out like the Hub; default: embedded suite")
+    parser.add_argument(
+        "--data", default=None, help="folder of Parquet laid out like the Hub; default: embedded suite"
+    )
     arguments = parser.parse_args()
     transformers.utils.logging.disable_progress_bar()
     torch.manual_seed(0)
@@ -205,7 +215,9 @@ def main() -> None:
     for name, value in ratios.items():
         limit = f"   (at most x{budget[name]})" if name in budget else ""
         print(f"  {name:42} x{value:.2f}{limit}")
-    print(f"  padding: training {found['padding_training']:.1%}, scoring {found['padding_scoring']:.1%}   (at most 5%)")
+    print(
+        f"  padding: training {found['padding_training']:.1%}, scoring {found['padding_scoring']:.1%}   (at most 5%)"
+    )
     print(json.dumps({**found, **ratios}))
 
 

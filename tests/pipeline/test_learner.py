@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.optim import Optimizer
 
 from camtl import CaMtlModel, PackedBatch, TokenRows
 from pipeline.distributed import share
@@ -17,8 +18,8 @@ CPU = torch.device("cpu")
 ROWS = make_rows([5, 9, 7, 3, 4, 12], [0, 0, 2, 0, 1, 1])
 
 
-def make_learner(model: CaMtlModel, **changes: Any) -> Learner:
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+def make_learner(model: CaMtlModel, optimizer: Optimizer | None = None, **changes: Any) -> Learner:
+    optimizer = optimizer or torch.optim.SGD(model.parameters(), lr=0.1)
     arguments: dict[str, Any] = {"max_grad_norm": 1e9, "gradient_accumulation": 1}
     arithmetic = Arithmetic(CPU, bfloat16=False)
     return Learner(
@@ -45,7 +46,9 @@ def test_two_workers_learn_what_one_learns_from_all_their_rows(
     assert set(learned) == set(one_worker)
     start = dict(make_model("base").named_parameters())
     for name, expected in one_worker.items():
-        torch.testing.assert_close(learned[name], expected, rtol=0, atol=1e-6, msg=lambda text, of=name: f"{of} {text}")
+        torch.testing.assert_close(
+            learned[name], expected, rtol=0, atol=1e-6, msg=lambda text, of=name: f"{of} {text}"
+        )
         assert ".key.bias" in name or not torch.equal(learned[name], start[name]), name
 
 
@@ -82,9 +85,9 @@ def test_a_step_tells_summed_losses_and_entropies_per_task() -> None:
 def test_a_task_without_rows_keeps_its_head_as_it_is() -> None:
     """Neither weight decay nor the optimiser's memory of earlier steps moves it."""
     model = make_model("base")
-    optimizer = make_optimizer(model, learning_rate=1e-2, new_parameters_learning_rate=1e-2, weight_decay=0.5)
-    learner = make_learner(model)
-    learner.optimizer = optimizer
+    learner = make_learner(
+        model, make_optimizer(model, learning_rate=1e-2, new_parameters_learning_rate=1e-2, weight_decay=0.5)
+    )
     learner.step(ROWS, counts(ROWS))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     rows = ROWS.take(np.flatnonzero(ROWS.task_ids != 2))
@@ -106,7 +109,9 @@ def test_a_large_gradient_is_clipped_to_its_norm() -> None:
 def test_no_norm_and_no_bias_decays_and_new_parts_have_their_own_rate() -> None:
     model = make_model("base")
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    optimizer = make_optimizer(model, learning_rate=1e-4, new_parameters_learning_rate=1e-3, weight_decay=0.01)
+    optimizer = make_optimizer(
+        model, learning_rate=1e-4, new_parameters_learning_rate=1e-3, weight_decay=0.01
+    )
     seen = set()
     for group in optimizer.param_groups:
         for parameter in group["params"]:

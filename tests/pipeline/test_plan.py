@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from pipeline.plan import Plan, apportion, plan_round, seeded_permutation
 
-shares = st.lists(st.floats(0.01, 1.0), min_size=1, max_size=6).map(lambda values: np.asarray(values) / sum(values))
+shares = st.lists(st.floats(0.01, 1.0), min_size=1, max_size=6).map(
+    lambda values: np.asarray(values) / sum(values)
+)
 
 
 def make_plan(**changes: Any) -> Plan:
@@ -73,7 +75,9 @@ def test_a_plan_holds_what_it_promises(request: dict[str, Any]) -> None:
 
 @settings(deadline=None)
 @given(requests(), st.integers(1, 4))
-def test_the_rows_of_a_step_are_the_same_for_any_number_of_workers(request: dict[str, Any], others: int) -> None:
+def test_the_rows_of_a_step_are_the_same_for_any_number_of_workers(
+    request: dict[str, Any], others: int
+) -> None:
     request["candidates_per_step"] = max(request["candidates_per_step"], others)
     assert entries(make_plan(**request)) == entries(make_plan(**{**request, "world_size": others}))
 
@@ -91,7 +95,9 @@ def test_ranks_share_the_plan_without_rest_or_overlap(request: dict[str, Any]) -
 
 @settings(deadline=None)
 @given(requests(), st.integers(0, 8))
-def test_going_on_after_a_step_leaves_out_exactly_the_steps_before(request: dict[str, Any], done: int) -> None:
+def test_going_on_after_a_step_leaves_out_exactly_the_steps_before(
+    request: dict[str, Any], done: int
+) -> None:
     plan = make_plan(**request)
     after = request["first_step"] - 1 + done
     rest = plan.of_rank(0, after_step=after)
@@ -138,7 +144,13 @@ def test_rounds_draw_every_row_of_a_task_once_per_epoch(
 def test_a_tasks_rows_come_in_another_order_in_the_next_epoch_and_for_another_seed() -> None:
     def order(seed: int, cursor: int) -> list[int]:
         plan = make_plan(
-            seed=seed, tasks=["a"], sizes=[40], cursors=[cursor], weights=np.ones(1), steps=4, candidates_per_step=10
+            seed=seed,
+            tasks=["a"],
+            sizes=[40],
+            cursors=[cursor],
+            weights=np.ones(1),
+            steps=4,
+            candidates_per_step=10,
         )
         return plan.row.tolist()
 
@@ -149,9 +161,16 @@ def test_a_tasks_rows_come_in_another_order_in_the_next_epoch_and_for_another_se
 
 
 def test_a_task_keeps_its_order_when_others_come_and_go() -> None:
-    alone = make_plan(tasks=["b"], sizes=[20], cursors=[0], weights=np.ones(1), steps=1, candidates_per_step=12)
+    alone = make_plan(
+        tasks=["b"], sizes=[20], cursors=[0], weights=np.ones(1), steps=1, candidates_per_step=12
+    )
     among = make_plan(
-        tasks=["a", "b"], sizes=[9, 20], cursors=[0, 0], weights=np.asarray([0.4, 0.6]), steps=2, candidates_per_step=10
+        tasks=["a", "b"],
+        sizes=[9, 20],
+        cursors=[0, 0],
+        weights=np.asarray([0.4, 0.6]),
+        steps=2,
+        candidates_per_step=10,
     )
     assert sorted(alone.row.tolist()) == sorted(among.row[among.task == 1].tolist())
 

@@ -32,11 +32,15 @@ def test_policies_by_hand() -> None:
     assert weights("temperature", sizes, means, temperature=2.0) == pytest.approx([0.75, 0.25])
     assert weights("temperature", sizes, means, temperature=1.0) == pytest.approx([0.9, 0.1])
     assert weights("uncertainty", sizes, means, floor=0.0) == pytest.approx([0.25, 0.75])
-    assert weights("uncertainty", sizes, means, floor=0.1) == pytest.approx([0.1 + 0.8 * 0.25, 0.1 + 0.8 * 0.75])
+    assert weights("uncertainty", sizes, means, floor=0.1) == pytest.approx(
+        [0.1 + 0.8 * 0.25, 0.1 + 0.8 * 0.75]
+    )
 
 
 def test_a_task_that_was_not_measured_counts_as_the_mean_of_the_others() -> None:
-    assert weights("uncertainty", [5, 5, 5], [0.2, NAN, 0.6], floor=0.0) == pytest.approx([1 / 6, 1 / 3, 1 / 2])
+    assert weights("uncertainty", [5, 5, 5], [0.2, NAN, 0.6], floor=0.0) == pytest.approx(
+        [1 / 6, 1 / 3, 1 / 2]
+    )
     assert weights("uncertainty", [5, 5], [NAN, NAN]) == pytest.approx([0.5, 0.5])
 
 
@@ -70,7 +74,9 @@ def test_weights_are_positive_shares(
 
 
 def test_what_gives_no_shares_is_named() -> None:
-    with pytest.raises(ValueError, match="sampler policy 'entropy' is not known: use one of uniform, size, temp"):
+    with pytest.raises(
+        ValueError, match="sampler policy 'entropy' is not known: use one of uniform, size, temp"
+    ):
         task_weights("entropy", [1], [NAN], OPTIONS)
     with pytest.raises(ValueError, match="task number 1 has no training rows"):
         task_weights("uniform", [4, 0], [NAN, NAN], OPTIONS)
