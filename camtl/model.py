@@ -107,11 +107,23 @@ class CaMtlModel(PreTrainedModel):
             config: the model's shape; its `backbone` and `backbone_config` are filled in.
 
         Raises:
-            ValueError: the backbone cannot be found or is not of a supported family.
+            ValueError: the backbone cannot be found, is not of a supported family or too short for the rows.
         """
-        folder = resolve_backbone(backbone)
+        model = cls.shaped_like(backbone, config)
+        pretrained = AutoModel.from_pretrained(resolve_backbone(backbone)).state_dict()
+        if config.random_top_layer:
+            top = f"layer.{model.encoder.config.num_hidden_layers - 1}."
+            pretrained = {name: value for name, value in pretrained.items() if top not in name}
+        unexpected = model.encoder.load_state_dict(pretrained, strict=False).unexpected_keys
+        if unexpected:
+            raise ValueError(f"backbone {backbone!r} holds weights that the encoder lacks: {unexpected[0]}")
+        return model
+
+    @classmethod
+    def shaped_like(cls, backbone: str, config: CaMtlConfig) -> "CaMtlModel":
+        """As `from_backbone`, but without its weights: all is random (on the meta device: a check of the shape)."""
         try:
-            encoder_config = AutoConfig.from_pretrained(folder)
+            encoder_config = AutoConfig.from_pretrained(resolve_backbone(backbone))
         except OSError as error:
             raise ValueError(
                 f"backbone {backbone!r} cannot be loaded: {str(error).splitlines()[0]}"
@@ -119,15 +131,7 @@ class CaMtlModel(PreTrainedModel):
         family_of(encoder_config)
         config.backbone = backbone
         config.backbone_config = encoder_config.to_dict()
-        model = cls(config)
-        pretrained = AutoModel.from_pretrained(folder).state_dict()
-        if config.random_top_layer:
-            top = f"layer.{encoder_config.num_hidden_layers - 1}."
-            pretrained = {name: value for name, value in pretrained.items() if top not in name}
-        unexpected = model.encoder.load_state_dict(pretrained, strict=False).unexpected_keys
-        if unexpected:
-            raise ValueError(f"backbone {backbone!r} holds weights that the encoder lacks: {unexpected[0]}")
-        return model
+        return cls(config)
 
     def layers(self) -> nn.ModuleList:
         """The encoder's layers, bottom first."""

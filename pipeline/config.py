@@ -135,8 +135,8 @@ class TrainSettings:
     batch_size: int = 32
     max_steps: int | None = 300
     epochs: float | None = None
-    learning_rate: float = 3e-4
-    new_parameters_learning_rate: float | None = None
+    learning_rate: float = 1e-4
+    new_parameters_learning_rate: float | None = 5e-4
     warmup_proportion: float = 0.1
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import torch
 import transformers
 import yaml
 
-from camtl import CaMtlConfig
+from camtl import CaMtlConfig, CaMtlModel
 from camtl.backbones import resolve_backbone
+from camtl.freezing import freeze
 from pipeline import cluster, launch
 from pipeline.config import Settings
 from pipeline.evaluate import majority
@@ -57,7 +59,7 @@ def train(settings: Settings, show: Show = print) -> dict[str, Any]:
     """
     transformers.utils.logging.disable_progress_bar()
     tasks = tasks_of(settings)
-    job_without_data(settings, tasks)  # wrong settings are found before anything is written or started
+    check_model(job_without_data(settings, tasks))  # wrong settings are found before anything is written
     run_dir, run_id = open_run(settings)
     tracker = Tracker(settings.run.tracking_uri, run_id)
     status = "FAILED"
@@ -86,6 +88,17 @@ def train(settings: Settings, show: Show = print) -> dict[str, Any]:
         raise
     finally:
         tracker.finish(status)
+
+
+def check_model(job: TrainJob) -> None:
+    """Build the model's shape, without memory or weights.
+
+    Raises:
+        ValueError: the backbone cannot be found, is of another family or too short for the rows, or lacks
+            a layer that is to be frozen.
+    """
+    with torch.device("meta"):
+        freeze(CaMtlModel.shaped_like(job.backbone, CaMtlConfig(**job.model)), job.freeze)
 
 
 def open_run(settings: Settings) -> tuple[Path, str]:

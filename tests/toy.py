@@ -114,7 +114,7 @@ def padded(rows: TokenRows, width: int | None = None) -> dict[str, Tensor]:
         arrays["token_type_ids"][row, : end - begin] = rows.token_type_ids[begin:end]
         arrays["attention_mask"][row, : end - begin] = 1
     tensors = {name: torch.from_numpy(values) for name, values in arrays.items()}
-    return {**tensors, "task_ids": torch.from_numpy(rows.task_ids)}
+    return {**tensors, "task_ids": torch.tensor(rows.task_ids)}
 
 
 def gradients(model: CaMtlModel) -> dict[str, Tensor]:
