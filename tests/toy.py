@@ -1,7 +1,7 @@
 """A CA-MTL small enough for tests: a random encoder, rows of three kinds of tasks, a job over them."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -156,9 +156,11 @@ def save_encoder(folder: Path) -> None:
 def make_job(backbone: str, sizes: Sequence[int], **changes: Any) -> TrainJob:
     """A short job on the toy tasks; `changes` are of the job, or of its mixture or selection by their names."""
     parts: dict[str, dict[str, Any]] = {"mixture": {}, "selection": {}}
-    of_job = {}
+    of_job: dict[str, Any] = {}
     for name, value in changes.items():
-        owner = next((part for part, kind in KINDS.items() if name in kind.__dataclass_fields__), None)
+        owner = next(
+            (part for part, kind in KINDS.items() if name in {field.name for field in fields(kind)}), None
+        )
         (parts[owner] if owner else of_job)[name] = value
     mixture = Mixture(
         tasks=NAMES,

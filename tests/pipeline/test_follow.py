@@ -44,7 +44,7 @@ def make_records(
         resumed_at=resumed_at,
         first_step=first,
         last_step=last,
-        rows={name: steps for name in ("step", "rank", "row_id")} | {"task": steps * 0},
+        rows=dict.fromkeys(("step", "rank", "row_id"), steps) | {"task": steps * 0},
         mix={
             "step": np.repeat(steps, 2),
             "task": np.tile([0, 1], count),
