@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import transformers
 from ray.train import Checkpoint, UserCallback
 from ray.train.torch import TorchTrainer, get_device
 from ray.train.v2.api.config import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train.v2.api.exceptions import WorkerGroupError
 
 from pipeline import cluster
 from pipeline.config import ClusterSettings
@@ -32,6 +33,7 @@ Evals = Mapping[str, Mapping[str, Any]]
 Best = tuple[Path, dict[str, Any]]
 
 
+@contextlib.contextmanager
 def launch(
     job: TrainJob,
     train: Sequence[pa.Table],
@@ -39,7 +41,7 @@ def launch(
     settings: ClusterSettings,
     run_dir: Path,
     told: Callable[[], None],
-) -> Best:
+) -> Iterator[Best]:
     """Train, on workers or here, going on from the run directory's last checkpoint where it has one.
 
     Args:
@@ -50,12 +52,18 @@ def launch(
         run_dir: gets records and, unless there is a `storage_path`, checkpoints.
         told: called after every chunk of records that is written in this process.
 
-    Returns:
-        (folder of the best checkpoint, what was reported with it).
+    Yields:
+        (folder of the best checkpoint, what was reported with it), for as long as the context lasts.
+
+    Raises:
+        ValueError: a checkpoint of another run, or another mistake that only a worker could see.
     """
     if settings.num_workers == 0:
-        return _train_here(job, train, evals, run_dir, told)
-    return _train_on_workers(job, train, evals, settings, run_dir)
+        yield _train_here(job, train, evals, run_dir, told)
+        return
+    checkpoint, metrics = _train_on_workers(job, train, evals, settings, run_dir)
+    with checkpoint.as_directory() as folder:
+        yield Path(folder), metrics
 
 
 def _train_here(
@@ -101,7 +109,7 @@ def _best(saved: Sequence[tuple[Any, dict[str, Any]]]) -> tuple[Any, dict[str, A
 
 def _train_on_workers(
     job: TrainJob, train: Sequence[pa.Table], evals: Evals, settings: ClusterSettings, run_dir: Path
-) -> Best:
+) -> tuple[Checkpoint, dict[str, Any]]:
     use_gpu = cluster.wants_gpu(settings.use_gpu)
     trainer = TorchTrainer(
         _worker,
@@ -125,11 +133,15 @@ def _train_on_workers(
             callbacks=[_WriteRecords(str(run_dir), job.mixture.tasks)],
         ),
     )
-    result = trainer.fit()
-    checkpoint, metrics = _best(result.best_checkpoints or [])
-    local = run_dir / "best"
-    checkpoint.to_directory(str(local))
-    return local, metrics
+    try:
+        result = trainer.fit()
+    except WorkerGroupError as error:
+        causes = [getattr(failure, "cause", failure) for failure in error.worker_failures.values()]
+        mistakes = [cause for cause in causes if isinstance(cause, ValueError)]
+        if mistakes:
+            raise ValueError(str(mistakes[0])) from error
+        raise
+    return _best(result.best_checkpoints or [])
 
 
 class _WriteRecords(UserCallback):

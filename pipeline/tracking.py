@@ -49,6 +49,18 @@ UPLOAD_TIMEOUT = 120  # seconds without an answer while a file is sent
 LONGEST_RETRY_SECONDS = 120.0
 
 
+def check_tracking(tracking_uri: str) -> None:
+    """Finds out whether runs can be logged there, before anything else is begun.
+
+    Raises:
+        ValueError: The server does not answer, or the database cannot be written.
+    """
+    with refusing(tracking_uri):
+        check_reachable(tracking_uri)
+        if not is_sqlite(tracking_uri):
+            MlflowClient(tracking_uri).search_experiments(max_results=1)
+
+
 def start_run(
     tracking_uri: str,
     experiment: str,

@@ -1,5 +1,6 @@
 """A whole training run, as the driver sees it: settings in, run directory and MLflow run out."""
 
+import contextlib
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -29,7 +30,7 @@ from pipeline.sources import open_source
 from pipeline.tasks.base import Task
 from pipeline.tasks.embedded import TASKS as EMBEDDED_TASKS
 from pipeline.tasks.registry import resolve
-from pipeline.tracking import Tracker, continue_run, start_run
+from pipeline.tracking import Tracker, check_tracking, continue_run, start_run
 from pipeline.tracking_server import redact
 
 CONFIG, RUN_ID = "config.yaml", ".mlflow_run_id"
@@ -60,27 +61,30 @@ def train(settings: Settings, show: Show = print) -> dict[str, Any]:
     transformers.utils.logging.disable_progress_bar()
     tasks = tasks_of(settings)
     check_model(job_without_data(settings, tasks))  # wrong settings are found before anything is written
+    check_run(settings)
+    cluster.connect()
+    if settings.cluster.num_workers != 0:
+        cluster.check_resources(settings.cluster.num_workers, settings.cluster.cpus_per_worker)
+    show(f"preparing {len(tasks)} tasks from {settings.data.source}")
+    data = load_data(settings, tasks)
+    job = job_for(settings, tasks, data)
+    baseline = majority(tasks, data.train, data.evals)
     run_dir, run_id = open_run(settings)
     tracker = Tracker(settings.run.tracking_uri, run_id)
     status = "FAILED"
     try:
-        cluster.connect()
-        if settings.cluster.num_workers != 0:
-            cluster.check_resources(settings.cluster.num_workers, settings.cluster.cpus_per_worker)
-        show(f"preparing {len(tasks)} tasks from {settings.data.source}")
-        data = load_data(settings, tasks)
-        job = job_for(settings, tasks, data)
+        rows = sum(job.mixture.sizes)
         show(
-            f"training {job.mixture.max_steps} steps of {job.batch_size} rows over "
-            f"{sum(job.mixture.sizes)} rows of {len(tasks)} tasks: {run_dir}"
+            f"training {job.mixture.max_steps} steps of {job.batch_size} rows over {rows} rows of {len(tasks)} tasks: "
+            f"{run_dir}"
         )
         follower = Follower(run_dir, job.mixture.tasks, job.mixture.max_steps, tracker, show)
-        with follower:
-            best = launch.launch(job, data.train, data.evals, settings.cluster, run_dir, follower.poll)
-        baseline = majority(tasks, data.train, data.evals)
-        results = finish_run(
-            run_dir, tasks, best, sum(job.mixture.sizes), settings.run.seed, baseline, tracker
-        )
+        with contextlib.ExitStack() as stack:
+            with follower:
+                best = stack.enter_context(
+                    launch.launch(job, data.train, data.evals, settings.cluster, run_dir, follower.poll)
+                )
+            results = finish_run(run_dir, tasks, best, rows, settings.run.seed, baseline, tracker)
         status = "FINISHED"
         return {**results, "majority": baseline}
     except KeyboardInterrupt:
@@ -101,8 +105,8 @@ def check_model(job: TrainJob) -> None:
         freeze(CaMtlModel.shaped_like(job.backbone, CaMtlConfig(**job.model)), job.freeze)
 
 
-def open_run(settings: Settings) -> tuple[Path, str]:
-    """The run directory and its MLflow run, new or continued.
+def check_run(settings: Settings) -> Path:
+    """The run directory, where it can be had; nothing is written.
 
     Raises:
         ValueError: the directory exists and neither `run.resume` nor `run.overwrite` is given, there is
@@ -110,13 +114,9 @@ def open_run(settings: Settings) -> tuple[Path, str]:
     """
     run = settings.run
     run_dir = Path(run.output_dir) / run.name
-    if run.resume is not None:
-        if not (run_dir / RUN_ID).is_file():
-            raise ValueError(f"run.resume: {run_dir} is not a run directory (it has no {RUN_ID})")
-        run_id = (run_dir / RUN_ID).read_text().strip()
-        continue_run(run.tracking_uri, run_id)
-        return run_dir, run_id
-    if run_dir.exists() and not run.overwrite:
+    if run.resume is not None and not (run_dir / RUN_ID).is_file():
+        raise ValueError(f"run.resume: {run_dir} is not a run directory (it has no {RUN_ID})")
+    if run.resume is None and run_dir.exists() and not run.overwrite:
         raise ValueError(
             f"run directory {run_dir} exists: continue it with --run.resume {run_dir}, replace it with "
             "--run.overwrite true, or give another --run.name"
@@ -127,8 +127,23 @@ def open_run(settings: Settings) -> tuple[Path, str]:
             raise PermissionError("no permission to write")
     except OSError as error:
         raise ValueError(
-            f"run.output_dir {run.output_dir} cannot be written ({error.strerror or error})"
+            f"run.output_dir {run.output_dir} cannot be written ({error.strerror or error}): give another one"
         ) from error
+    check_tracking(run.tracking_uri)
+    return run_dir
+
+
+def open_run(settings: Settings) -> tuple[Path, str]:
+    """The run directory and its MLflow run, new or continued.
+
+    Raises:
+        ValueError: as `check_run` does.
+    """
+    run_dir, run = check_run(settings), settings.run
+    if run.resume is not None:
+        run_id = (run_dir / RUN_ID).read_text().strip()
+        continue_run(run.tracking_uri, run_id)
+        return run_dir, run_id
     parameters = asdict(settings)
     run_id = start_run(run.tracking_uri, run.experiment, run.name, parameters, {"run_dir": str(run_dir)})
     if run_dir.exists():
