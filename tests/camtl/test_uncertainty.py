@@ -75,9 +75,12 @@ def test_given_means_take_the_place_of_the_candidates_own() -> None:
 
 
 @settings(deadline=None)
-@given(candidates(), st.integers(1, 50))
-def test_selection_takes_distinct_rows_of_the_highest_scores(pool: tuple[Tensor, Tensor], k: int) -> None:
+@given(candidates(), st.data())
+def test_selection_takes_distinct_rows_of_the_highest_scores(
+    pool: tuple[Tensor, Tensor], data: st.DataObject
+) -> None:
     entropy, task_ids = pool
+    k = data.draw(st.integers(1, len(entropy) + 1))
     chosen, scores = select_most_uncertain(entropy, task_ids, k)
     assert len(chosen) == len(set(chosen.tolist())) == min(k, len(entropy))
     assert scores.shape == entropy.shape
@@ -88,9 +91,12 @@ def test_selection_takes_distinct_rows_of_the_highest_scores(pool: tuple[Tensor,
 
 
 @settings(deadline=None)
-@given(candidates(), st.integers(1, 50), st.floats(0.05, 1.0))
-def test_a_bound_holds_until_nothing_else_is_left(pool: tuple[Tensor, Tensor], k: int, share: float) -> None:
+@given(candidates(), st.data(), st.floats(0.05, 1.0))
+def test_a_bound_holds_until_nothing_else_is_left(
+    pool: tuple[Tensor, Tensor], data: st.DataObject, share: float
+) -> None:
     entropy, task_ids = pool
+    k = data.draw(st.integers(1, len(entropy) + 1))
     chosen, scores = select_most_uncertain(entropy, task_ids, k, max_share_per_task=share)
     size = min(k, len(entropy))
     assert len(chosen) == len(set(chosen.tolist())) == size
@@ -103,6 +109,13 @@ def test_a_bound_holds_until_nothing_else_is_left(pool: tuple[Tensor, Tensor], k
         inside = [int(row) for row in chosen if task_ids[row] == task]
         outside = sorted(set(rows.tolist()) - set(inside))
         assert not inside or not outside or scores[inside].min() >= scores[outside].max()
+
+
+def test_a_bound_gives_the_place_of_one_tasks_third_row_to_another_task() -> None:
+    entropy, tasks = torch.tensor([0.9, 0.8, 0.7, 0.2, 0.1]), torch.tensor([0, 0, 0, 1, 1])
+    assert select_most_uncertain(entropy, tasks, 4)[0].tolist() == [0, 1, 2, 3]
+    assert select_most_uncertain(entropy, tasks, 4, max_share_per_task=0.5)[0].tolist() == [0, 1, 3, 4]
+    assert select_most_uncertain(entropy, tasks, 4, max_share_per_task=0.25)[0].tolist() == [0, 3, 1, 2]
 
 
 @settings(deadline=None)
