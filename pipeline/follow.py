@@ -29,13 +29,17 @@ class Follower:
         *,
         from_step: int = 0,
     ) -> None:
-        """`show` takes a line of progress; chunks up to `from_step` were told by an earlier run."""
+        """`show` takes a line of progress; chunks up to `from_step` were shown by an earlier run.
+
+        MLflow gets those too: the earlier run may have ended before it sent them, and the tracker logs
+        nothing twice.
+        """
         self._run_dir = run_dir
         self._tasks = list(tasks)
         self._max_steps = max_steps
         self._tracker = tracker
         self._show = show
-        self._told = from_step
+        self._told = 0
         self._began = time.monotonic()
         self._from_step = from_step
         self._stop = threading.Event()
@@ -72,8 +76,9 @@ class Follower:
             for name, value in metrics_of(summary, mix, self._tasks).items():
                 self._tracker.log_metrics({name: value}, self._told)
             self._tracker.flush()
-            for line in self._lines(summary, mix):
-                self._show(line)
+            if self._told > self._from_step:
+                for line in self._lines(summary, mix):
+                    self._show(line)
 
     def _lines(self, summary: dict[str, Any], mix: pa.Table) -> list[str]:
         step = summary["last_step"]

@@ -46,9 +46,6 @@ def write_chunk(run_dir: str | Path, records: Sequence[Records], tasks: Sequence
     root = Path(run_dir) / CHUNKS
     root.mkdir(parents=True, exist_ok=True)
     first = records[0]
-    for chunk in chunks(run_dir):
-        if int(chunk.name) > first.resumed_at and int(chunk.name) >= first.first_step:
-            shutil.rmtree(chunk)
     temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=root))
     columns = {name: np.concatenate([part.rows[name] for part in records]) for name in first.rows}
     rows = pa.table({**columns, "task": _names(columns["task"], tasks)})
@@ -59,6 +56,11 @@ def write_chunk(run_dir: str | Path, records: Sequence[Records], tasks: Sequence
     )
     span = {"first_step": first.first_step, "last_step": first.last_step}
     (temporary / "summary.json").write_text(json.dumps({**span, **(first.summary or {})}))
+    for chunk in chunks(run_dir):
+        if int(chunk.name) > first.resumed_at and int(chunk.name) >= first.first_step:
+            replaced = root / f".replaced-{chunk.name}"
+            os.rename(chunk, replaced)
+            shutil.rmtree(replaced)
     os.rename(temporary, root / f"{first.last_step:09d}")
 
 

@@ -23,6 +23,7 @@ from pipeline.follow import Follower
 from pipeline.job import TrainJob
 from pipeline.mixture import Mixture
 from pipeline.prepare import PreparedTask, prepare, read_table
+from pipeline.records import chunks
 from pipeline.results import finish_run
 from pipeline.sampler import PolicyOptions
 from pipeline.scoring import Selection
@@ -78,7 +79,10 @@ def train(settings: Settings, show: Show = print) -> dict[str, Any]:
             f"training {job.mixture.max_steps} steps of {job.batch_size} rows over {rows} rows of {len(tasks)} tasks: "
             f"{run_dir}"
         )
-        follower = Follower(run_dir, job.mixture.tasks, job.mixture.max_steps, tracker, show)
+        shown = [int(chunk.name) for chunk in chunks(run_dir)]  # of the run that is continued
+        follower = Follower(
+            run_dir, job.mixture.tasks, job.mixture.max_steps, tracker, show, from_step=max(shown, default=0)
+        )
         with contextlib.ExitStack() as stack:
             with follower:
                 best = stack.enter_context(
