@@ -187,7 +187,7 @@ def test_a_submitted_copy_takes_absolute_paths_and_reads_its_own_files(submitted
         ("--sampler.policy unifrm", "sampler.policy: expected uniform, size, ", "uniform"),
         ("--model.variant bse", "model.variant: expected base, large, none, got 'bse'", "base"),
         ("--model.bottleneck topp", "model.bottleneck: expected none, top, all or null", "top"),
-        ("--train.precision fp16", "train.precision: expected bf16, fp32, got 'fp16'", "bf16"),
+        ("--train.precision fp16", "train.precision: expected auto, bf16, fp32, got 'fp16'", "bf16"),
         ("--sampler.pool per_tsk", "sampler.pool: expected per_task or a number, got 'per_tsk'", "per_task"),
         ("--sampler.pool 0.5", "sampler.pool: 0.5", None),
         ("--train.batch_size x", "train.batch_size: expected a whole number, got 'x'", None),
