@@ -12,6 +12,7 @@ import pyarrow as pa
 import torch
 import transformers
 import yaml
+from pyarrow.fs import FileSystem, FileType, LocalFileSystem
 
 from camtl import CaMtlConfig, CaMtlModel
 from camtl.backbones import resolve_backbone
@@ -133,6 +134,12 @@ def check_run(settings: Settings) -> Path:
         raise ValueError(
             f"run.output_dir {run.output_dir} cannot be written ({error.strerror or error}): give another one"
         ) from error
+    stored = _stored(settings)
+    if stored is not None and run.resume is None and not run.overwrite:
+        raise ValueError(
+            f"cluster.storage_path {settings.cluster.storage_path} holds a run {run.name!r} already, which Ray Train "
+            "would go on with: give another --run.name, or replace it with --run.overwrite true"
+        )
     check_tracking(run.tracking_uri)
     return run_dir
 
@@ -152,6 +159,8 @@ def open_run(settings: Settings) -> tuple[Path, str]:
     run_id = start_run(run.tracking_uri, run.experiment, run.name, parameters, {"run_dir": str(run_dir)})
     if run_dir.exists():
         shutil.rmtree(run_dir)
+    if stored := _stored(settings):
+        stored[0].delete_dir(stored[1])
     run_dir.mkdir()
     (run_dir / CONFIG).write_text(redact(yaml.safe_dump(_plain(parameters), sort_keys=False)))
     (run_dir / RUN_ID).write_text(run_id + "\n")
@@ -268,6 +277,23 @@ def job_without_data(settings: Settings, tasks: tuple[Task, ...]) -> TrainJob:
         eval_every=optimisation.eval_every,
         checkpoint_every=optimisation.checkpoint_every,
     )
+
+
+def _stored(settings: Settings) -> tuple[FileSystem, str] | None:
+    """Where the storage path holds checkpoints under the run's name, if it does."""
+    storage_path = settings.cluster.storage_path
+    if storage_path is None:
+        return None
+    try:
+        store, folder = (
+            FileSystem.from_uri(storage_path) if "://" in storage_path else (LocalFileSystem(), storage_path)
+        )
+        path = f"{folder.rstrip('/')}/{settings.run.name}"
+        return (store, path) if store.get_file_info(path).type == FileType.Directory else None
+    except (OSError, pa.ArrowException) as error:
+        raise ValueError(
+            f"cluster.storage_path {storage_path} cannot be read ({str(error).splitlines()[0]})"
+        ) from error
 
 
 def _plain(value: Any) -> Any:

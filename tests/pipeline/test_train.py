@@ -287,6 +287,20 @@ def test_an_output_folder_that_cannot_be_made_is_refused(tmp_path: Path, tiny_ba
         train(settings, lambda _: None)
 
 
+def test_checkpoints_of_an_earlier_run_of_that_name_in_the_storage_are_not_gone_on_with(
+    tmp_path: Path, tiny_backbone: str
+) -> None:
+    earlier = tmp_path / "storage" / "run"
+    earlier.mkdir(parents=True)
+    settings = make_settings(tmp_path, tiny_backbone, cluster={"storage_path": str(tmp_path / "storage")})
+    with pytest.raises(
+        ValueError, match=r"storage_path .* holds a run 'run' already, .*--run\.overwrite true"
+    ):
+        open_run(settings)
+    open_run(replace(settings, run=replace(settings.run, overwrite=True)))
+    assert not earlier.exists()
+
+
 def test_a_tracking_server_that_is_down_refuses_the_run_and_leaves_an_old_one_alone(
     tmp_path: Path, tiny_backbone: str
 ) -> None:
