@@ -196,7 +196,10 @@ def measure(steps: Steps, repeats: int) -> dict[str, float]:
 
 def loop_rates(tasks: Sequence[Task], tables: Sequence[pa.Table], steps: int) -> dict[str, float]:
     """The whole loop, rounds included, fed through Ray Data and fed from memory: rows/s and waiting."""
-    evals = {task.name: {"validation": table.slice(0, 8)} for task, table in zip(tasks, tables, strict=True)}
+    evals = {
+        task.name: {task.eval_splits[0][0]: table.slice(0, 8)}
+        for task, table in zip(tasks, tables, strict=True)
+    }
     settings = Settings(train=TrainSettings(max_steps=steps, eval_every=None, checkpoint_every=None))
     job = job_for(settings, tuple(tasks), Data(tuple(tables), evals))
     sets = EvalSet.of_tables(job.mixture.tasks, evals)
