@@ -26,7 +26,7 @@ def main() -> None:
     from rich.table import Table
 
     from pipeline import cluster
-    from pipeline.train import prepare_data, tasks_of
+    from pipeline.assembly import prepare_data, tasks_of
 
     try:
         cluster.connect()

@@ -15,12 +15,12 @@ from torch import nn
 
 from camtl import CaMtlConfig, CaMtlModel
 from pipeline import cluster
+from pipeline.assembly import load_data
 from pipeline.config import Settings
 from pipeline.distributed import has_bfloat16
 from pipeline.evaluate import EvalSet, Share, majority, measure, merge_shares, predict_share
 from pipeline.scoring import Arithmetic
 from pipeline.tasks.registry import resolve
-from pipeline.train import load_data
 
 Evals = Mapping[str, Mapping[str, Any]]
 

