@@ -6,25 +6,26 @@ from typing import Any
 
 from transformers import AutoConfig, PretrainedConfig
 
+from camtl.backbones import family_of
 from camtl.heads import HeadSpec
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "base": {
         "conditional_attention": True,
         "conditional_alignment": True,
-        "conditional_layer_norm": True,
+        "conditional_layer_norm": "top_half",
         "bottleneck": "top",
     },
     "large": {
         "conditional_attention": True,
         "conditional_alignment": True,
-        "conditional_layer_norm": True,
+        "conditional_layer_norm": "top_half",
         "bottleneck": "all",
     },
     "none": {
         "conditional_attention": False,
         "conditional_alignment": False,
-        "conditional_layer_norm": False,
+        "conditional_layer_norm": "none",
         "bottleneck": "none",
     },
 }
@@ -41,10 +42,13 @@ class CaMtlConfig(PretrainedConfig):
         heads: a `HeadSpec` (or its fields as a dict) per task.
         max_seq_length: longest row in tokens, L of the conditional attention.
         backbone: hub id, folder or `package:<name>` that the pretrained encoder came from.
+        backbone_revision: commit of the hub's repository that it came from; None where there is none.
         backbone_config: the encoder's own configuration, as a dict.
-        conditional_attention, conditional_alignment, conditional_layer_norm, bottleneck: switches of
-            the parts; None takes the variant's. `bottleneck` is `none`, `top` or `all`. The
-            conditional layer norm stands in the top half of the layers.
+        new_pooler: the backbone has no pretrained pooler, so that a new one is trained.
+        conditional_attention, conditional_alignment: switches of these parts; None takes the variant's.
+        conditional_layer_norm: layers whose norms are conditional: `none`, `top_half`, `all`, `a-b`
+            (`layer_range`); True is the paper's `top_half`, False `none`, None takes the variant's.
+        bottleneck: `none`, `top` or `all`; None takes the variant's.
         task_embedding_size: size of the task embedding; None is the hidden size, as published.
         bottleneck_reduction: the bottleneck is `hidden_size // bottleneck_reduction` wide.
         attention_blocks: N of the block-diagonal attention; None is max(1, hidden_size // L).
@@ -66,10 +70,12 @@ class CaMtlConfig(PretrainedConfig):
         heads: Mapping[str, HeadSpec | Mapping[str, Any]] | None = None,
         max_seq_length: int = 128,
         backbone: str | None = None,
+        backbone_revision: str | None = None,
         backbone_config: dict[str, Any] | None = None,
+        new_pooler: bool = False,
         conditional_attention: bool | None = None,
         conditional_alignment: bool | None = None,
-        conditional_layer_norm: bool | None = None,
+        conditional_layer_norm: str | bool | None = None,
         bottleneck: str | None = None,
         task_embedding_size: int | None = None,
         bottleneck_reduction: int = 3,
@@ -90,10 +96,13 @@ class CaMtlConfig(PretrainedConfig):
         self.heads = {name: _as_dict(spec) for name, spec in (heads or {}).items()}
         self.max_seq_length = max_seq_length
         self.backbone = backbone
+        self.backbone_revision = backbone_revision
         self.backbone_config = backbone_config
+        self.new_pooler = new_pooler
         self.conditional_attention: bool = switch("conditional_attention", conditional_attention)
         self.conditional_alignment: bool = switch("conditional_alignment", conditional_alignment)
-        self.conditional_layer_norm: bool = switch("conditional_layer_norm", conditional_layer_norm)
+        norms = switch("conditional_layer_norm", conditional_layer_norm)
+        self.conditional_layer_norm: str = {True: "top_half", False: "none"}.get(norms, norms)
         self.bottleneck: str = switch("bottleneck", bottleneck)
         self.task_embedding_size = task_embedding_size
         self.bottleneck_reduction = bottleneck_reduction
@@ -129,7 +138,7 @@ class CaMtlConfig(PretrainedConfig):
         return (
             self.conditional_attention
             or self.conditional_alignment
-            or self.conditional_layer_norm
+            or self.conditional_layer_norm != "none"
             or self.bottleneck != "none"
         )
 
@@ -141,7 +150,8 @@ class CaMtlConfig(PretrainedConfig):
         """The pretrained encoder's configuration, with `dropout` set where it is given.
 
         Raises:
-            ValueError: there is no `backbone_config` yet (`CaMtlModel.from_backbone` fills it).
+            ValueError: the family is not supported, or there is no `backbone_config` yet
+                (`CaMtlModel.from_backbone` fills it).
         """
         if self.backbone_config is None:
             raise ValueError(
@@ -150,7 +160,8 @@ class CaMtlConfig(PretrainedConfig):
         fields = dict(self.backbone_config)
         config = AutoConfig.for_model(fields.pop("model_type"), **fields)
         if self.dropout is not None:
-            config.hidden_dropout_prob = config.attention_probs_dropout_prob = self.dropout
+            for name in family_of(config).dropouts:
+                setattr(config, name, self.dropout)
         return config
 
 

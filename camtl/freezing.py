@@ -5,11 +5,11 @@ the attention's generators of frozen layers untrained, by a name that does not m
 names pretrained weights only.
 """
 
-import re
 from collections.abc import Iterator
 
 from torch import nn
 
+from camtl.layer_ranges import layer_range
 from camtl.model import CaMtlModel
 from camtl.modules import FiLM
 
@@ -19,9 +19,9 @@ def freeze(model: CaMtlModel, what: str) -> None:
 
     Args:
         model: the model, changed in place.
-        what: `none`, `embeddings`, `bottom_half` (embeddings and the lower half of the layers), `all`
-            (the whole pretrained encoder), or a range of layers such as `0-3`, both ends included,
-            that takes the embeddings with it when it starts at 0.
+        what: `none`, `embeddings`, `bottom_half` (embeddings and the lower half of the layers),
+            `top_half`, `all` (the whole pretrained encoder), or a range of layers such as `0-3`, both
+            ends included. The embeddings go with layer 0.
 
     Raises:
         ValueError: `what` is none of these, or names a layer that the encoder does not have.
@@ -32,30 +32,15 @@ def freeze(model: CaMtlModel, what: str) -> None:
     if what == "all":
         _freeze_pretrained(model.encoder)
         return
-    first, last, embeddings = _span(what, len(layers))
-    if embeddings:
+    frozen = (
+        range(0)
+        if what == "embeddings"
+        else layer_range(what, len(layers), setting="freeze", others=["embeddings"])
+    )
+    for number in frozen:
+        _freeze_pretrained(layers[number])
+    if what in ("embeddings", "bottom_half") or 0 in frozen:
         _freeze_pretrained(model.embeddings())
-    for layer in layers[first : last + 1]:
-        _freeze_pretrained(layer)
-
-
-def _span(what: str, num_layers: int) -> tuple[int, int, bool]:
-    named = {
-        "none": (0, -1, False),
-        "embeddings": (0, -1, True),
-        "bottom_half": (0, num_layers // 2 - 1, True),
-    }
-    if what in named:
-        return named[what]
-    match = re.fullmatch(r"(\d+)-(\d+)", what)
-    if match is None:
-        raise ValueError(
-            f"freeze={what!r} is not known: use none, embeddings, bottom_half, all or a range as 0-3"
-        )
-    first, last = int(match[1]), int(match[2])
-    if not first <= last < num_layers:
-        raise ValueError(f"freeze={what!r}: the encoder's layers are 0-{num_layers - 1}")
-    return first, last, first == 0
 
 
 def _freeze_pretrained(module: nn.Module) -> None:

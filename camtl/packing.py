@@ -110,6 +110,23 @@ class PackedBatch:
         """B."""
         return self.row_starts.shape[0]
 
+    def blocked_scores(self, window: int | None, dtype: torch.dtype) -> Tensor:
+        """Additive attention scores [S, W, W]: 0 within a row, -inf across rows and beyond a window.
+
+        Args:
+            window: tokens to either side that are seen; None is the whole row.
+            dtype: of the scores.
+        """
+        allowed = self.row_ids[:, :, None] == self.key_row_ids[:, None, :]
+        if window is not None:
+            distance = self.position_ids[:, :, None] - self.position_ids[:, None, :]
+            itself = torch.eye(allowed.shape[-1], dtype=torch.bool, device=allowed.device)
+            allowed = (
+                allowed & (distance.abs() <= window)
+            ) | itself  # padding may see no token otherwise: NaN
+        zeros = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device)
+        return zeros.masked_fill(~allowed, float("-inf"))
+
     def to(self, device: torch.device | str) -> "PackedBatch":
         """The same batch on another device, copied without waiting for it."""
         moved = {

@@ -60,10 +60,10 @@ class ModelSettings:
     Attributes:
         backbone: Hub id, folder, or package:<name> for an encoder that a Python package ships.
         variant: The paper's base or large model, or none: a plain shared encoder with heads.
-        freeze: Pretrained weights that stay fixed: none, embeddings, bottom_half, all, or layers a-b.
+        freeze: Pretrained weights that stay fixed: none, embeddings, bottom_half, top_half, all, or layers a-b.
         conditional_attention: Block-diagonal attention modulated by the task.
         conditional_alignment: Task-conditioned alignment after the embeddings.
-        conditional_layer_norm: Task-conditioned layer norms in the top half.
+        conditional_layer_norm: Layers with task-conditioned norms; none, top_half (true), all, or a-b.
         bottleneck: Conditional bottleneck in no layer, the top layer or all layers.
         task_embedding_size: Width of the task embedding; null is the hidden size, as published.
         bottleneck_reduction: The bottleneck is hidden size / this wide.
@@ -77,7 +77,7 @@ class ModelSettings:
     freeze: str = "bottom_half"
     conditional_attention: bool | None = None
     conditional_alignment: bool | None = None
-    conditional_layer_norm: bool | None = None
+    conditional_layer_norm: bool | str | None = None
     bottleneck: Literal["none", "top", "all"] | None = None
     task_embedding_size: int | None = None
     bottleneck_reduction: int = 3

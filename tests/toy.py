@@ -33,6 +33,20 @@ ENCODER: dict[str, Any] = {
     "hidden_dropout_prob": 0.0,
     "attention_probs_dropout_prob": 0.0,
 }
+SIZES: dict[str, Any] = {
+    name: ENCODER[name] for name in ENCODER if name.endswith(("size", "layers", "heads"))
+}
+WITHOUT_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+ROBERTA = {**SIZES, **WITHOUT_DROPOUT, "max_position_embeddings": 34, "type_vocab_size": 1, "pad_token_id": 1}
+# A small encoder of every supported family; ModernBERT's has layers of both kinds, and windows shorter than rows.
+ENCODERS: dict[str, dict[str, Any]] = {
+    "bert": ENCODER,
+    "electra": {**SIZES, **WITHOUT_DROPOUT, "embedding_size": 24, "max_position_embeddings": 32},
+    "modernbert": {**SIZES, "num_hidden_layers": 4, "local_attention": 8, "max_position_embeddings": 32}
+    | {"pad_token_id": 0, "cls_token_id": 1, "sep_token_id": 2, "bos_token_id": 1, "eos_token_id": 2},
+    "roberta": ROBERTA,
+    "xlm-roberta": ROBERTA,
+}
 HEADS = {
     "three": HeadSpec(num_labels=3),
     "two": HeadSpec(num_labels=2),

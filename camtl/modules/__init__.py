@@ -3,7 +3,7 @@
 from camtl.modules.bottleneck import ConditionalBottleneck
 from camtl.modules.conditional_alignment import ConditionalAlignment
 from camtl.modules.conditional_attention import ConditionalAttentionBias
-from camtl.modules.conditional_layer_norm import ConditionalLayerNorm
+from camtl.modules.conditional_layer_norm import ConditionalLayerNorm, make_conditional
 from camtl.modules.film import FiLM
 from camtl.modules.task_context import TaskContext, TaskContextHolder
 
@@ -15,4 +15,5 @@ __all__ = [
     "FiLM",
     "TaskContext",
     "TaskContextHolder",
+    "make_conditional",
 ]

@@ -9,7 +9,7 @@ from camtl import CaMtlConfig, HeadSpec
 from tests.toy import HEADS, NAMES, make_config
 
 
-def switches(config: CaMtlConfig) -> tuple[bool, bool, bool, str]:
+def switches(config: CaMtlConfig) -> tuple[bool, bool, str, str]:
     return (
         config.conditional_attention,
         config.conditional_alignment,
@@ -19,13 +19,18 @@ def switches(config: CaMtlConfig) -> tuple[bool, bool, bool, str]:
 
 
 def test_a_variant_sets_the_switches_and_each_can_be_set_alone() -> None:
-    assert switches(make_config("base")) == (True, True, True, "top")
-    assert switches(make_config("large")) == (True, True, True, "all")
-    assert switches(make_config("none")) == (False, False, False, "none")
+    assert switches(make_config("base")) == (True, True, "top_half", "top")
+    assert switches(make_config("large")) == (True, True, "top_half", "all")
+    assert switches(make_config("none")) == (False, False, "none", "none")
     changed = make_config("base", conditional_attention=False, bottleneck="none")
-    assert switches(changed) == (False, True, True, "none")
+    assert switches(changed) == (False, True, "top_half", "none")
     assert not make_config("none").has_conditions
     assert make_config("none", conditional_alignment=True).has_conditions
+
+
+def test_the_norms_of_any_layers_can_be_made_conditional() -> None:
+    for given, layers in {True: "top_half", False: "none", "all": "all", "0-1": "0-1"}.items():
+        assert make_config("none", conditional_layer_norm=given).conditional_layer_norm == layers
 
 
 def test_a_round_trip_through_json_keeps_everything(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_freezing_again_lets_go_what_was_frozen_before() -> None:
 @pytest.mark.parametrize(
     ("what", "told"),
     [
-        ("half", "freeze='half' is not known: use none, embeddings, bottom_half, all or a range"),
+        ("half", "freeze='half' is not known: use none, all, bottom_half, top_half, embeddings or a range"),
         ("0-4", "the encoder's layers are 0-3"),
         ("3-1", "the encoder's layers are 0-3"),
     ],

@@ -10,39 +10,12 @@ import torch
 from torch import Tensor
 from transformers import AutoModel, BertModel
 
-from camtl import CaMtlModel, CaMtlOutput, HeadSpec, PackedBatch, TokenRows
+from camtl import CaMtlModel, HeadSpec, PackedBatch
+from tests.camtl.running import LENGTHS, TASK_IDS, assert_near, make_batch, row_logits, run
 from tests.toy import HEADS, MAX_SEQ_LENGTH, NAMES, gradients, make_config, make_model, make_rows, padded
 
 VARIANTS = ("base", "large", "none")
-LENGTHS, TASK_IDS = [5, 16, 3, 9, 12, 4, 16, 7], [0, 1, 2, 0, 1, 2, 0, 1]
 by_variant = pytest.mark.parametrize("variant", VARIANTS)
-
-
-def make_batch() -> TokenRows:
-    return make_rows(LENGTHS, TASK_IDS)
-
-
-def run(model: CaMtlModel, rows: TokenRows, *, pack: bool = False, **packing: Any) -> CaMtlOutput:
-    labels = rows.labels_by_task(model.config.tasks)
-    output: CaMtlOutput
-    if pack:
-        output = model(packed=PackedBatch.pack(rows, **packing), labels=labels)
-    else:
-        output = model(**padded(rows), labels=labels)
-    return output
-
-
-def row_logits(model: CaMtlModel, rows: TokenRows, **options: Any) -> list[Tensor]:
-    """Logits of each row, in batch order."""
-    logits = run(model, rows, **options).logits
-    assert logits is not None
-    left = {name: list(values.detach()) for name, values in logits.items()}
-    return [left[model.config.tasks[task]].pop(0) for task in rows.task_ids]
-
-
-def assert_near(left: Tensor, right: Tensor, of: str = "") -> None:
-    tolerance = 1e-5 * max(1.0, float(right.detach().abs().max()))
-    torch.testing.assert_close(left, right, rtol=0, atol=tolerance, msg=lambda text: f"{of}: {text}")
 
 
 @by_variant
