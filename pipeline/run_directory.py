@@ -12,8 +12,8 @@ import yaml
 from pyarrow.fs import FileSystem, FileType, LocalFileSystem
 
 from pipeline.config import Settings
-from pipeline.tracking import check_tracking, continue_run, start_run
-from pipeline.tracking_server import redact
+from pipeline.tracking_runs import check_tracking, continue_run, start_run
+from pipeline.tracking_texts import redact
 
 CONFIG, RUN_ID = "config.yaml", ".mlflow_run_id"
 

@@ -1,131 +1,32 @@
 """MLflow, in one place: a run is opened by the driver and written to by one process at a time.
 
 Everything goes through `MlflowClient` with an explicit tracking URI and run id, never through MLflow's
-global "active run". A server that is down when a job starts refuses the job; one that goes away later
-costs nothing but a warning: metrics and files wait in memory and are sent when it is back.
+global "active run". A server that is down when a job starts refuses the job (`tracking_runs`); one that goes
+away later costs nothing but a warning: metrics and files wait in memory and are sent when it is back.
 """
 
 import functools
-import json
 import logging
 import math
 import os
-import re
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
-
-# Read when mlflow is imported: a training job sends no usage data anywhere unless its owner asks for it.
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 from mlflow import MlflowClient
-from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric, Param
-from mlflow.exceptions import MlflowException
-from mlflow.tracking.context.registry import resolve_tags
+from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric
 
-from pipeline.tracking_server import (
-    check_reachable,
-    is_sqlite,
-    reason_of,
-    redact,
-    refusing,
-    request_limits,
-    shorten,
-    sqlite_path,
-)
+from pipeline.tracking_server import reason_of, request_limits
+from pipeline.tracking_texts import TAG_LENGTH, allowed_name, redact, shorten
 
 logger = logging.getLogger(__name__)
 
-METRICS_PER_BATCH = 1000  # MLflow's limits for one request, and for the length of texts
-PARAMETERS_PER_BATCH = 100
-PARAMETER_LENGTH = 6000
-TAG_LENGTH = 8000
-NAME_LENGTH = 250
+METRICS_PER_BATCH = 1000  # MLflow's limit for one request
 
 FLUSH_TIMEOUT = 4  # seconds that one request may hold up training
 FLUSH_SECONDS = 5.0  # a flush starts nothing further after this long; the rest goes with the next one
 UPLOAD_TIMEOUT = 120  # seconds without an answer while a file is sent
 LONGEST_RETRY_SECONDS = 120.0
-
-
-def check_tracking(tracking_uri: str) -> None:
-    """Finds out whether runs can be logged there, before anything else is begun.
-
-    Raises:
-        ValueError: The server does not answer, or the database cannot be written.
-    """
-    with refusing(tracking_uri):
-        check_reachable(tracking_uri)
-        if not is_sqlite(tracking_uri):
-            MlflowClient(tracking_uri).search_experiments(max_results=1)
-
-
-def start_run(
-    tracking_uri: str,
-    experiment: str,
-    run_name: str,
-    parameters: Mapping[str, Any],
-    tags: Mapping[str, str],
-) -> str:
-    """Opens a run and logs its parameters.
-
-    Args:
-        tracking_uri: Of a server (`http://…`) or a database (`sqlite:////absolute/path.db`).
-        experiment: Created if there is none of this name. With SQLite its artifacts go to `mlartifacts/`
-            beside the database, wherever the job was started.
-        run_name: Shown in MLflow's list of runs.
-        parameters: Settings, nested as they are: `{"data": {"tasks": […]}}` becomes `data.tasks`.
-        tags: Beside what MLflow finds out itself (user, script, git commit); `mlflow.parentRunId` makes the
-            run a child of that run.
-
-    Returns:
-        The run's id.
-
-    Raises:
-        ValueError: The server does not answer, or the database cannot be written.
-    """
-    with refusing(tracking_uri):
-        check_reachable(tracking_uri)
-        client = MlflowClient(tracking_uri)
-        run = client.create_run(
-            _experiment_id(client, tracking_uri, experiment),
-            run_name=run_name,
-            tags={
-                _name(key): shorten(redact(value), TAG_LENGTH) for key, value in resolve_tags(tags).items()
-            },
-        )
-        run_id: str = run.info.run_id
-        values = [Param(_name(key), value) for key, value in flatten(parameters).items()]
-        for start in range(0, len(values), PARAMETERS_PER_BATCH):
-            client.log_batch(run_id, params=values[start : start + PARAMETERS_PER_BATCH])
-    return run_id
-
-
-def continue_run(tracking_uri: str, run_id: str) -> None:
-    """Marks a run as running again, for a job that resumes; its parameters stay what they were.
-
-    Raises:
-        ValueError: The server does not answer, the database cannot be written, or it knows no such run.
-    """
-    with refusing(tracking_uri):
-        check_reachable(tracking_uri)
-        MlflowClient(tracking_uri).update_run(run_id, status="RUNNING")
-
-
-def flatten(parameters: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested settings as MLflow parameters: `{"run": {"seed": 1}}` becomes `{"run.seed": "1"}`.
-
-    Lists are written as JSON, passwords in URIs are masked, and what is longer than MLflow takes is cut.
-    """
-    flat: dict[str, str] = {}
-    for key, value in parameters.items():
-        if isinstance(value, Mapping) and value:
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            text = json.dumps(value, default=str) if isinstance(value, (list, tuple, Mapping)) else str(value)
-            flat[f"{prefix}{key}"] = shorten(redact(text), PARAMETER_LENGTH)
-    return flat
 
 
 class Tracker:
@@ -135,8 +36,8 @@ class Tracker:
     hand it to the process that will write. No call fails because of the server.
 
     Args:
-        tracking_uri: As in `start_run`.
-        run_id: From `start_run`.
+        tracking_uri: As in `tracking_runs.start_run`.
+        run_id: From `tracking_runs.start_run`.
         retry_seconds: After a failure the next try waits at least this long, then twice as long, and so on up
             to two minutes: a server that hangs must not hold up training at every flush.
     """
@@ -164,7 +65,7 @@ class Tracker:
         """
         timestamp = int(time.time() * 1000)  # fixed here, so that MLflow recognises a batch sent twice
         for key, value in metrics.items():
-            name = _name(key)
+            name = allowed_name(key)
             if step <= self._last_steps.get(name, -1):
                 continue
             self._last_steps[name] = step
@@ -316,25 +217,3 @@ class Tracker:
 
     def _waiting(self) -> str:
         return f"{len(self._metrics)} metric values and {len(self._uploads)} files"
-
-
-def _experiment_id(client: MlflowClient, tracking_uri: str, name: str) -> str:
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        location = None  # a server knows its own
-        if is_sqlite(tracking_uri):
-            location = (sqlite_path(tracking_uri).parent / "mlartifacts").as_uri()
-        try:
-            return str(client.create_experiment(name, artifact_location=location))
-        except MlflowException:
-            found = client.get_experiment_by_name(name)  # another job may just have created it
-            if found is None:
-                raise
-    if found.lifecycle_stage != "active":
-        raise ValueError(f"its experiment {name!r} was deleted")
-    return str(found.experiment_id)
-
-
-def _name(key: str) -> str:
-    """A name as MLflow allows it: one bad character would make it refuse a whole batch."""
-    return re.sub(r"[^\w/.\- :]", "_", key)[:NAME_LENGTH]

@@ -13,6 +13,8 @@ from urllib.parse import unquote, urlsplit
 from mlflow.exceptions import MlflowException
 from sqlalchemy.engine import make_url
 
+from pipeline.tracking_texts import redact, shorten
+
 START_TIMEOUT = 4  # seconds for a request at the start of a job; a server that is up answers in milliseconds
 DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
@@ -98,11 +100,6 @@ def sqlite_path(tracking_uri: str) -> pathlib.Path:
     return pathlib.Path(path).absolute()
 
 
-def redact(text: str) -> str:
-    """Masks the user and password of every URI in a text."""
-    return re.sub(r"://[^/\s\"']*@", "://***@", text)
-
-
 def reason_of(error: Exception, tracking_uri: str) -> str:
     """The cause of an error in a few words, without credentials."""
     text = str(error) or type(error).__name__
@@ -116,14 +113,6 @@ def reason_of(error: Exception, tracking_uri: str) -> str:
     for secret in {password, unquote(password)} - {""}:
         text = text.replace(secret, "***")
     return shorten(redact(text.strip().partition("\n")[0]), 200)
-
-
-def shorten(text: str, length: int) -> str:
-    """A text of at most `length` characters that says so where it was cut."""
-    if len(text) <= length:
-        return text
-    mark = f"… ({len(text)} characters)"
-    return text[: length - len(mark)] + mark
 
 
 def _mend(error: Exception, tracking_uri: str) -> str:

@@ -11,7 +11,8 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from camtl import CaMtlConfig, CaMtlModel, HeadSpec
-from pipeline.tracking import Tracker, start_run
+from pipeline.tracking import Tracker
+from pipeline.tracking_runs import start_run
 from tests.mlflow_server import MlflowServer
 
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "good", "bad", "film", "it", "rains")

@@ -1,18 +1,18 @@
-"""MLflow runs against a real server and real SQLite files."""
+"""What is logged to a run, through failures, on a real server."""
 
 import logging
 import math
 import pathlib
 import pickle
 import re
-import socket
 import time
 
 import pytest
 from mlflow import MlflowClient
 
-from pipeline import tracking, tracking_server
-from pipeline.tracking import Tracker, continue_run, flatten, start_run
+from pipeline import tracking
+from pipeline.tracking import Tracker
+from pipeline.tracking_runs import start_run
 from tests.mlflow_server import AnswerLosingProxy, MlflowServer
 
 
@@ -20,112 +20,9 @@ def history(uri: str, run_id: str, key: str) -> list[tuple[int, float]]:
     return sorted((point.step, point.value) for point in MlflowClient(uri).get_metric_history(run_id, key))
 
 
-def sqlite_uri(folder: pathlib.Path) -> str:
-    return f"sqlite:///{folder / 'mlflow.db'}"
-
-
 @pytest.fixture
 def run_id(mlflow_server: MlflowServer) -> str:
     return start_run(mlflow_server.uri, "tests", "a run", {}, {})
-
-
-def test_start_run_logs_nested_settings_as_flat_parameters(mlflow_server: MlflowServer) -> None:
-    settings = {
-        "run": {"name": "first", "seed": 3},
-        "data": {"tasks": ["cola", "rte"], "max_train_rows": None},
-    }
-    run_id = start_run(mlflow_server.uri, "parameters", "first", settings, {"kind": "test"})
-    run = MlflowClient(mlflow_server.uri).get_run(run_id)
-    assert run.data.params == {
-        "run.name": "first",
-        "run.seed": "3",
-        "data.tasks": '["cola", "rte"]',
-        "data.max_train_rows": "None",
-    }
-    assert run.data.tags["kind"] == "test"
-    assert run.info.run_name == "first"
-    assert run.info.status == "RUNNING"
-
-
-def test_start_run_takes_many_and_long_parameters(mlflow_server: MlflowServer) -> None:
-    settings = {"many": {f"field_{index}": index for index in range(230)}, "long": {"text": "x" * 20_000}}
-    run_id = start_run(mlflow_server.uri, "parameters", "long", settings, {"tag": "y" * 20_000})
-    parameters = MlflowClient(mlflow_server.uri).get_run(run_id).data.params
-    assert len(parameters) == 231
-    assert len(parameters["long.text"]) == tracking.PARAMETER_LENGTH
-    assert parameters["long.text"].endswith("… (20000 characters)")
-
-
-def test_a_password_in_a_uri_is_not_logged() -> None:
-    flat = flatten({"run": {"tracking_uri": "https://me:secret@host/mlflow", "other": ["http://a:b@c"]}})
-    assert flat == {"run.tracking_uri": "https://***@host/mlflow", "run.other": '["http://***@c"]'}
-
-
-def test_start_run_refuses_a_server_that_is_down() -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    started = time.monotonic()
-    with pytest.raises(ValueError, match="cannot be used") as error:
-        start_run(f"http://me:secret@127.0.0.1:{port}", "tests", "run", {}, {})
-    assert time.monotonic() - started < 10
-    message = str(error.value)
-    assert f"http://***@127.0.0.1:{port}" in message
-    assert "Connection refused" in message
-    assert "start the server" in message
-    assert "secret" not in message
-    assert "\n" not in message
-
-
-def test_start_run_refuses_a_server_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tracking_server, "START_TIMEOUT", 1)
-    with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))
-        silent.listen()
-        with pytest.raises(ValueError, match="no answer in time"):
-            start_run(f"http://127.0.0.1:{silent.getsockname()[1]}", "tests", "run", {}, {})
-
-
-def test_start_run_refuses_a_database_server_that_is_down() -> None:
-    with pytest.raises(
-        ValueError, match=r"postgresql://\*\*\*@127.0.0.1:1/mlflow cannot be used \(Connection refused"
-    ):
-        start_run("postgresql://me:secret@127.0.0.1:1/mlflow", "tests", "run", {}, {})
-
-
-@pytest.mark.parametrize("place", ["file/mlflow.db", "folder", "file", "missing"])
-def test_start_run_refuses_an_sqlite_path_it_cannot_write(tmp_path: pathlib.Path, place: str) -> None:
-    (tmp_path / "file").write_text("no database, and no folder\n" * 100)
-    (tmp_path / "folder").mkdir()
-    path = "/proc/missing/mlflow.db" if place == "missing" else tmp_path / place
-    started = time.monotonic()
-    with pytest.raises(ValueError, match=r"run\.tracking_uri") as error:
-        start_run(f"sqlite:///{path}", "tests", "run", {}, {})
-    assert str(path) in str(error.value)
-    assert "\n" not in str(error.value)
-    assert time.monotonic() - started < 10
-
-
-def test_start_run_refuses_a_deleted_experiment(mlflow_server: MlflowServer) -> None:
-    client = MlflowClient(mlflow_server.uri)
-    client.delete_experiment(client.create_experiment("gone"))
-    with pytest.raises(ValueError, match=r"'gone' was deleted.*restore"):
-        start_run(mlflow_server.uri, "gone", "run", {}, {})
-
-
-def test_sqlite_keeps_artifacts_beside_the_database(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "records").mkdir()
-    monkeypatch.chdir(tmp_path / "elsewhere")
-    (tmp_path / "results.json").write_text("{}")
-    uri = sqlite_uri(tmp_path / "records")
-    tracker = Tracker(uri, start_run(uri, "tests", "run", {}, {}))
-    tracker.log_artifact(str(tmp_path / "results.json"))
-    assert tracker.finish("FINISHED")
-    assert len(list((tmp_path / "records" / "mlartifacts").rglob("results.json"))) == 1
-    assert not list((tmp_path / "elsewhere").iterdir())
 
 
 def test_metrics_arrive_once_each_in_more_than_one_batch(mlflow_server: MlflowServer, run_id: str) -> None:
@@ -285,36 +182,9 @@ def test_a_tracker_travels_to_another_process_with_what_it_holds(
     assert history(mlflow_server.uri, run_id, "train/loss") == [(1, 1.0)]
 
 
-def test_continue_run_sets_a_run_running_again(mlflow_server: MlflowServer, run_id: str) -> None:
-    Tracker(mlflow_server.uri, run_id).finish("FAILED")
-    client = MlflowClient(mlflow_server.uri)
-    assert client.get_run(run_id).info.status == "FAILED"
-    continue_run(mlflow_server.uri, run_id)
-    assert client.get_run(run_id).info.status == "RUNNING"
-    with pytest.raises(ValueError, match="was started with"):
-        continue_run(mlflow_server.uri, "0" * 32)
-
-
 def test_log_artifact_and_log_model_name_what_is_missing(tmp_path: pathlib.Path) -> None:
-    tracker = Tracker(sqlite_uri(tmp_path), "run")
+    tracker = Tracker(f"sqlite:///{tmp_path / 'mlflow.db'}", "run")
     with pytest.raises(FileNotFoundError, match=r"mix\.png"):
         tracker.log_artifact(str(tmp_path / "mix.png"))
     with pytest.raises(FileNotFoundError, match="model"):
         tracker.log_model(str(tmp_path / "model"), ["rte"])
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("pool: (Caused by NewConnectionError('[Errno 111] Connection refused'))", "Connection refused"),
-        (
-            "pool: (Caused by ProtocolError('Connection aborted.', ConnectionResetError(104, 'reset by peer')))",
-            "reset by peer",
-        ),
-        ("pool: Read timed out. (read timeout=4)", "no answer in time"),
-        ("no user\nname p@ss at http://me:p%40ss@host", "no user"),
-        ("login me:p@ss at http://me:p%40ss@host failed", "login me:*** at http://***@host failed"),
-    ],
-)
-def test_reasons_are_short_and_hide_the_password(text: str, reason: str) -> None:
-    assert tracking_server.reason_of(OSError(text), "http://me:p%40ss@host") == reason
