@@ -26,7 +26,14 @@ from pipeline.learner import Learner, make_optimizer, make_schedule
 from pipeline.mixture import CandidateStream, Fetch, Mixture
 from pipeline.records import Records
 from pipeline.run_log import RunLog
-from pipeline.sampler import Floats, SamplerState, fill_copied, next_round, observe
+from pipeline.sampler import (
+    Floats,
+    SamplerState,
+    fill_copied,
+    mean_uncertainties,
+    next_round,
+    observe,
+)
 from pipeline.scoring import Arithmetic, TokenCount, entropies, predict, task_sums
 
 NOT_EVALUATED = -101.0  # in place of an average, and below any: metrics lie in -100 to 100
@@ -165,8 +172,7 @@ class _Run:
         losses, trained_entropy = self.learner.step(rows, sums[2])
         if entropy is None:  # nothing was scored: the uncertainties are those of the rows trained on
             sums[0] = all_reduce_sum(trained_entropy.double().cpu().numpy(), device)
-        with np.errstate(invalid="ignore"):
-            means = fill_copied(np.where(sums[1] > 0, sums[0] / sums[1], np.nan), selection.copy_from)
+        means = fill_copied(mean_uncertainties(sums[0], sums[1], self.mixture.tasks), selection.copy_from)
         self.state = observe(self.state, means, job.smoothing)
         scored_rows = 0 if entropy is None else int(sums[1].sum())
         self.log.add(number, weights, means, sums[1], sums[2], rows, losses, scored_rows)

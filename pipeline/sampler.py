@@ -9,9 +9,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from pipeline.epoch_bound import Floats, bound_epochs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,10 +20,12 @@ class PolicyOptions:
     Attributes:
         temperature: tau of `temperature`; 1 is `size`, larger is nearer to `uniform`.
         floor: smallest share of any task under `uncertainty`.
+        max_epochs: most passes over a task's rows in a run, under any policy; None sets no bound.
     """
 
     temperature: float = 2.0
     floor: float = 0.02
+    max_epochs: float | None = None
 
 
 def uniform(sizes: Floats, uncertainty: Floats, options: PolicyOptions) -> Floats:
@@ -47,9 +48,9 @@ def uncertainty(sizes: Floats, uncertainty: Floats, options: PolicyOptions) -> F
 
     A task that was not measured yet (NaN) counts as the mean of those that were.
     """
-    known = uncertainty[np.isfinite(uncertainty)]
-    weights = np.where(np.isfinite(uncertainty), uncertainty, known.mean() if len(known) else 1.0)
-    if weights.sum() <= 0:
+    known = uncertainty[~np.isnan(uncertainty)]
+    weights = np.where(np.isnan(uncertainty), known.mean() if len(known) else 1.0, uncertainty)
+    if weights.sum() == 0:
         return np.ones_like(sizes)
     floor = min(options.floor, 1.0 / len(sizes))
     return floor + (1.0 - floor * len(sizes)) * weights / weights.sum()
@@ -65,31 +66,52 @@ POLICIES: dict[str, Policy] = {
 
 
 def task_weights(
-    policy: str, sizes: Sequence[int], mean_uncertainty: Sequence[float], options: PolicyOptions
+    policy: str,
+    tasks: Sequence[str],
+    sizes: Sequence[int],
+    mean_uncertainty: Sequence[float],
+    options: PolicyOptions,
+    *,
+    drawn: Sequence[int],
+    rows_left: int,
 ) -> Floats:
     """Shares of the tasks among the candidates of a round.
 
     Args:
         policy: a name in `POLICIES`.
+        tasks: names, [T].
         sizes: training rows of each task, [T].
         mean_uncertainty: smoothed mean uncertainty of each task, NaN where unknown, [T].
         options: the policies' settings.
+        drawn: rows drawn from each task before the round, over all epochs, [T].
+        rows_left: rows to be drawn from the round's start to the end of the run.
 
     Returns:
-        [T], positive, summing to 1.
+        [T], summing to 1; 0 only for a task that is at its bound or, without a floor, certain.
 
     Raises:
-        ValueError: an unknown policy, a task without rows, or weights that are not finite.
+        ValueError: an unknown policy, a task without rows, or a weight that is no share.
     """
     if policy not in POLICIES:
         raise ValueError(f"sampler policy {policy!r} is not known: use one of {', '.join(POLICIES)}")
     rows = np.asarray(sizes, dtype=np.float64)
     if (rows < 1).any():
-        raise ValueError(f"task number {int(np.argmin(rows))} has no training rows")
-    weights = POLICIES[policy](rows, np.asarray(mean_uncertainty, dtype=np.float64), options)
-    if not np.isfinite(weights).all() or weights.sum() <= 0:
-        raise ValueError(f"policy {policy!r} gave weights that are no shares: {weights.tolist()}")
-    return weights / weights.sum()
+        raise ValueError(f"task {tasks[int(np.argmin(rows))]!r} has no training rows")
+    known = np.asarray(mean_uncertainty, dtype=np.float64)
+    _check_shares("uncertainty", np.where(np.isnan(known), 0.0, known), tasks)
+    weights = POLICIES[policy](rows, known, options)
+    _check_shares(f"weight under sampler policy {policy!r}", weights, tasks)
+    weights = weights / weights.sum()
+    if options.max_epochs is None:
+        return weights
+    return bound_epochs(weights, rows, np.asarray(drawn, dtype=np.float64), rows_left, options.max_epochs)
+
+
+def _check_shares(what: str, values: Floats, tasks: Sequence[str]) -> None:
+    wrong = np.flatnonzero(~np.isfinite(values) | (values < 0))
+    if len(wrong):
+        given = ", ".join(f"{tasks[int(place)]!r} {values[place]}" for place in wrong)
+        raise ValueError(f"the {what} of a task has to be finite and 0 or more, and is for {given}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +183,29 @@ def observe(state: SamplerState, means: Floats, smoothing: float) -> SamplerStat
     smoothed = np.where(np.isnan(old), means, smoothing * old + (1 - smoothing) * means)
     uncertainty = np.where(np.isnan(means), old, smoothed)
     return replace(state, step=state.step + 1, uncertainty=tuple(uncertainty.tolist()))
+
+
+def mean_uncertainties(summed: Floats, candidates: Floats, tasks: Sequence[str]) -> Floats:
+    """Mean uncertainty of each task's candidates of a step over all workers, NaN where it had none.
+
+    Args:
+        summed: uncertainties added up, [T].
+        candidates: how many were added, [T].
+        tasks: names, [T].
+
+    Returns:
+        [T].
+
+    Raises:
+        ValueError: a sum is not finite, for the model's predictions are not.
+    """
+    wrong = [tasks[int(place)] for place in np.flatnonzero(~np.isfinite(summed))]
+    if wrong:
+        raise ValueError(
+            f"the predictions for task {', '.join(map(repr, wrong))} are not finite: the training diverged; "
+            "lower train.learning_rate, or use --train.precision fp32"
+        )
+    return np.where(candidates > 0, summed / np.maximum(candidates, 1), np.nan)
 
 
 def fill_copied(means: Floats, copy_from: Mapping[int, int | None]) -> Floats:

@@ -1,6 +1,7 @@
 """Task weights, and the state that follows from what was measured."""
 
 import json
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -12,17 +13,33 @@ from pipeline.sampler import (
     PolicyOptions,
     SamplerState,
     fill_copied,
+    mean_uncertainties,
     next_round,
     observe,
     task_weights,
 )
 
 NAN = float("nan")
-OPTIONS = PolicyOptions()
 
 
-def weights(policy: str, sizes: list[int], means: list[float], **options: float) -> list[float]:
-    return task_weights(policy, sizes, means, PolicyOptions(**options)).tolist()
+def weights(
+    policy: str,
+    sizes: Sequence[int],
+    means: Sequence[float],
+    drawn: Sequence[int] | None = None,
+    rows_left: int = 100,
+    **options: float,
+) -> list[float]:
+    names = [f"task-{number}" for number in range(len(sizes))]
+    return task_weights(
+        policy,
+        names,
+        sizes,
+        means,
+        PolicyOptions(**options),
+        drawn=drawn or [0] * len(sizes),
+        rows_left=rows_left,
+    ).tolist()
 
 
 def test_policies_by_hand() -> None:
@@ -67,19 +84,45 @@ def test_weights_are_positive_shares(
     policy: str, tasks: list[tuple[int, float]], temperature: float, floor: float
 ) -> None:
     sizes, means = zip(*tasks, strict=True)
-    found = task_weights(policy, sizes, means, PolicyOptions(temperature=temperature, floor=max(floor, 1e-3)))
-    assert found.shape == (len(tasks),)
-    assert found.sum() == pytest.approx(1.0)
-    assert bool((found > 0).all())
+    found = weights(policy, sizes, means, temperature=temperature, floor=max(floor, 1e-3))
+    assert len(found) == len(tasks)
+    assert sum(found) == pytest.approx(1.0)
+    assert min(found) > 0
 
 
 def test_what_gives_no_shares_is_named() -> None:
     with pytest.raises(
         ValueError, match="sampler policy 'entropy' is not known: use one of uniform, size, temp"
     ):
-        task_weights("entropy", [1], [NAN], OPTIONS)
-    with pytest.raises(ValueError, match="task number 1 has no training rows"):
-        task_weights("uniform", [4, 0], [NAN, NAN], OPTIONS)
+        weights("entropy", [1], [NAN])
+    with pytest.raises(ValueError, match="task 'task-1' has no training rows"):
+        weights("uniform", [4, 0], [NAN, NAN])
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), -0.5])
+@pytest.mark.parametrize("policy", sorted(POLICIES))
+def test_an_uncertainty_that_is_none_names_its_task(policy: str, value: float) -> None:
+    told = rf"uncertainty of a task has to be finite and 0 or more, and is for 'task-2' {value}$"
+    with pytest.raises(ValueError, match=told):
+        weights(policy, [4, 4, 4], [0.5, NAN, value])
+
+
+def test_a_weight_that_is_not_finite_names_its_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(POLICIES, "broken", lambda sizes, *_: np.where(sizes > 4, np.nan, 1.0))
+    with pytest.raises(ValueError, match=r"weight under sampler policy 'broken' .* is for 'task-1' nan"):
+        weights("broken", [4, 5], [0.5, 0.5])
+
+
+@pytest.mark.parametrize("policy", sorted(POLICIES))
+def test_a_bound_on_epochs_holds_under_any_policy(policy: str) -> None:
+    free, bound = weights(policy, [5, 500], [0.9, 0.3]), weights(policy, [5, 500], [0.9, 0.3], max_epochs=2)
+    assert bound == pytest.approx([min(free[0], 10 / 100), max(free[1], 90 / 100)])
+    assert weights(policy, [5, 500], [0.9, 0.3], drawn=[10, 0], max_epochs=2) == [0.0, 1.0]
+
+
+def test_one_task_gets_everything_whatever_bounds_it() -> None:
+    for policy in POLICIES:
+        assert weights(policy, [1], [NAN]) == weights(policy, [1], [0.0], max_epochs=1) == [1.0]
 
 
 def make_state(**changes: object) -> SamplerState:
@@ -121,6 +164,13 @@ def test_the_first_mean_counts_whole_and_later_ones_are_smoothed() -> None:
     state = observe(state, np.asarray([0.4, 0.5, NAN]), smoothing=0.75)
     assert state.step == 2
     np.testing.assert_allclose(state.uncertainty, [0.75 * 0.8 + 0.25 * 0.4, 0.5, 0.0])
+
+
+def test_means_are_over_a_steps_candidates_and_a_diverged_task_is_named() -> None:
+    found = mean_uncertainties(np.asarray([1.5, 0.0, 0.0]), np.asarray([3.0, 0.0, 2.0]), ["a", "b", "c"])
+    np.testing.assert_array_equal(found, [0.5, NAN, 0.0])
+    with pytest.raises(ValueError, match=r"for task 'a', 'c' are not finite: .*; lower train.learning_rate"):
+        mean_uncertainties(np.asarray([NAN, 0.0, np.inf]), np.ones(3), ["a", "b", "c"])
 
 
 def test_a_task_without_entropy_is_as_uncertain_as_its_source() -> None:
