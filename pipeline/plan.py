@@ -2,6 +2,14 @@
 
 A pure function, so that every rank can make it alone, the next round can be planned while this one
 trains, and a resumed run finds the same rows. T tasks, n planned rows.
+
+The order of a task's rows. Prepared rows are shuffled already; what is ordered here is an epoch's way
+through them, a pure function of (seed, task, epoch) that gives every row once, computed for single
+positions in O(1) memory. A set of up to `SCATTERED_ROWS` rows is scattered whole. A larger one may lie
+on disk, where a row costs the reading of its row group: there blocks of `BLOCK_ROWS` consecutive rows,
+which are the row groups of prepared files, come in a seeded order, and `WINDOW_BLOCKS` of them at a time
+are shuffled through. So n consecutive draws touch n / BLOCK_ROWS row groups and a few dozen more, not n.
+The order depends on a set's size alone, never on where its rows are kept.
 """
 
 import zlib
@@ -12,7 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
+Unsigned = NDArray[np.uint64]
 FEISTEL_ROUNDS = 6
+SCATTERED_ROWS = 65_536
+BLOCK_ROWS = 1_024
+WINDOW_BLOCKS = 16  # times BLOCK_ROWS a power of four: the permutation of a window need not walk
+WINDOW_ROWS = WINDOW_BLOCKS * BLOCK_ROWS
 
 
 @dataclass(frozen=True)
@@ -90,7 +103,7 @@ def plan_round(
     draw = np.asarray(cursors, dtype=np.int64)[task] + number
     size_of_row = np.asarray(sizes, dtype=np.int64)[task]
     keys = np.asarray([zlib.crc32(name.encode()) for name in tasks], dtype=np.uint64)[task]
-    row = seeded_permutation(draw % size_of_row, size_of_row, keys, draw // size_of_row, seed)
+    row = seeded_row(draw % size_of_row, size_of_row, keys, draw // size_of_row, seed)
 
     by_step = np.lexsort((number, task, step_of_row))
     rank = np.arange(total) % candidates_per_step % world_size
@@ -108,28 +121,69 @@ def apportion(weights: NDArray[np.float64], total: int) -> Ints:
     return counts
 
 
-def seeded_permutation(position: Ints, size: Ints, key: NDArray[np.uint64], epoch: Ints, seed: int) -> Ints:
+def seeded_row(position: Ints, size: Ints, key: Unsigned, epoch: Ints, seed: int) -> Ints:
+    """The row that comes at `position` of an epoch, [n]; a permutation of 0 .. size - 1 (see above).
+
+    Args:
+        position: draws of the epoch before this one, [n].
+        size: rows of the set, [n].
+        key: number of the task, [n].
+        epoch: [n].
+        seed: seed of the run.
+    """
+    large = size > SCATTERED_ROWS
+    row = np.empty_like(position)
+    row[~large] = seeded_permutation(position[~large], size[~large], key[~large], epoch[~large], seed)
+    if large.any():
+        row[large] = _by_window(position[large], size[large], key[large], epoch[large], seed)
+    return row
+
+
+def _by_window(position: Ints, size: Ints, key: Unsigned, epoch: Ints, seed: int) -> Ints:
+    """The order of large sets: as if the last window were full, walked until it lands inside."""
+
+    def move(at: Ints, of: Ints) -> Ints:
+        window, inside = np.divmod(at, WINDOW_ROWS)
+        # A task's key is 32 bits wide, so no window shares its key with another order.
+        window_key = key[of] + ((window.astype(np.uint64) + np.uint64(1)) << np.uint64(32))
+        placed = seeded_permutation(inside, np.full_like(inside, WINDOW_ROWS), window_key, epoch[of], seed)
+        slot = window * WINDOW_BLOCKS + placed // BLOCK_ROWS
+        block = seeded_permutation(slot, blocks[of], key[of], epoch[of], seed)
+        return block * BLOCK_ROWS + placed % BLOCK_ROWS
+
+    blocks = -(-size // WINDOW_ROWS) * WINDOW_BLOCKS
+    row = move(position, np.arange(len(position)))
+    while len(outside := np.flatnonzero(row >= size)):
+        row[outside] = move(row[outside], outside)
+    return row
+
+
+def seeded_permutation(position: Ints, size: Ints, key: Unsigned, epoch: Ints, seed: int) -> Ints:
     """Where `position` lands in the order that (key, epoch, seed) gives to 0 .. size - 1.
 
     A Feistel network over the next power of four, walked until it lands inside: a permutation
     computed for single positions, without an array of `size` entries. All arguments are [n] or scalar.
     """
     half_bits = np.ceil(np.log2(np.maximum(size, 2)) / 2).astype(np.uint64)
-    mask = (np.uint64(1) << half_bits) - np.uint64(1)
     salt = _mix(key + _mix(epoch.astype(np.uint64) + _mix(np.full_like(key, seed % 2**63))))
-    value = position.astype(np.uint64)
-    outside = np.ones(len(value), dtype=bool)
-    while outside.any():
-        left, right = value[outside] >> half_bits[outside], value[outside] & mask[outside]
-        for network_round in range(FEISTEL_ROUNDS):
-            scrambled = _mix(right + salt[outside] + np.uint64(network_round * 0x9E3779B9))
-            left, right = right, left ^ (scrambled & mask[outside])
-        value[outside] = left << half_bits[outside] | right
-        outside[outside] = value[outside] >= size[outside].astype(np.uint64)
+    bound = size.astype(np.uint64)
+    value = _network(position.astype(np.uint64), half_bits, salt)
+    while len(outside := np.flatnonzero(value >= bound)):
+        value[outside] = _network(value[outside], half_bits[outside], salt[outside])
     return value.astype(np.int64)
 
 
-def _mix(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def _network(value: Unsigned, half_bits: Unsigned, salt: Unsigned) -> Unsigned:
+    """A Feistel network over 2 * half_bits bits, [n]."""
+    mask = (np.uint64(1) << half_bits) - np.uint64(1)
+    left, right = value >> half_bits, value & mask
+    for network_round in range(FEISTEL_ROUNDS):
+        scrambled = _mix(right + salt + np.uint64(network_round * 0x9E3779B9))
+        left, right = right, left ^ (scrambled & mask)
+    return left << half_bits | right
+
+
+def _mix(value: Unsigned) -> Unsigned:
     """SplitMix64's finaliser: every input bit reaches every output bit."""
     value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
