@@ -43,6 +43,7 @@ class CaMtlConfig(PretrainedConfig):
         max_seq_length: longest row in tokens, L of the conditional attention.
         backbone: hub id, folder or `package:<name>` that the pretrained encoder came from.
         backbone_revision: commit of the hub's repository that it came from; None where there is none.
+        backbone_fingerprint: in a checkpoint of adapters only, of the pretrained weights left out of it.
         backbone_config: the encoder's own configuration, as a dict.
         new_pooler: the backbone has no pretrained pooler, so that a new one is trained.
         conditional_attention, conditional_alignment: switches of these parts; None takes the variant's.
@@ -71,6 +72,7 @@ class CaMtlConfig(PretrainedConfig):
         max_seq_length: int = 128,
         backbone: str | None = None,
         backbone_revision: str | None = None,
+        backbone_fingerprint: str | None = None,
         backbone_config: dict[str, Any] | None = None,
         new_pooler: bool = False,
         conditional_attention: bool | None = None,
@@ -97,6 +99,7 @@ class CaMtlConfig(PretrainedConfig):
         self.max_seq_length = max_seq_length
         self.backbone = backbone
         self.backbone_revision = backbone_revision
+        self.backbone_fingerprint = backbone_fingerprint
         self.backbone_config = backbone_config
         self.new_pooler = new_pooler
         self.conditional_attention: bool = switch("conditional_attention", conditional_attention)

@@ -31,7 +31,7 @@ def make_encoder(family: str) -> PreTrainedModel:
     with torch.no_grad():
         for name, parameter in encoder.named_parameters():
             parameter.normal_(float("norm.weight" in name.lower()), 0.2)
-    return encoder  # type: ignore[no-any-return]
+    return encoder
 
 
 def without_generators(model: CaMtlModel) -> CaMtlModel:
