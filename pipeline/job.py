@@ -1,6 +1,6 @@
 """What every rank of a training run is told."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.mixture import Mixture
@@ -48,13 +48,19 @@ class TrainJob:
     checkpoint_every: int | None
 
     def fingerprint(self) -> dict[str, Any]:
-        """What must not change when a run goes on."""
+        """What must not change when a run goes on, for it decides which rows are drawn and trained on."""
         mixture = self.mixture
         return {
             "tasks": list(mixture.tasks),
             "sizes": list(mixture.sizes),
             "seed": mixture.seed,
             "policy": mixture.policy,
+            "options": asdict(mixture.options),
+            "selection": {
+                **asdict(self.selection),
+                "copy_from": {str(target): source for target, source in self.selection.copy_from.items()},
+            },
+            "smoothing": self.smoothing,
             "candidates_per_step": mixture.candidates_per_step,
             "round_steps": mixture.round_steps,
             "max_steps": mixture.max_steps,

@@ -1,5 +1,6 @@
 """Checkpoints: what is saved comes back, and nothing of another run does."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -72,21 +73,55 @@ def test_the_model_folder_stands_on_its_own(tmp_path: Path, tokenizer_dir: str) 
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
-    [("tasks", ["three"]), ("seed", 9), ("batch_size", 16), ("sizes", [40, 9, 25]), ("max_steps", 9)],
+    ("changes", "told"),
+    [
+        ({"tasks": ["three", "two", "four"]}, "task 'score' is gone, task 'four' is new"),
+        ({"tasks": ["three", "two"], "sizes": [40, 9]}, "task 'score' is gone"),
+        (
+            {"tasks": ["two", "three", "score"], "sizes": [9, 40, 24]},
+            r"tasks were \['three', 'two', 'score'\], are \['two', 'three', 'score'\]",
+        ),
+        ({"sizes": [40, 9, 25]}, "task 'score' had 24 rows, has 25"),
+        ({"seed": 9, "max_steps": 5}, "seed was 3, is 9, max_steps was 8, is 5"),
+        ({"batch_size": 16}, "batch_size was 8, is 16"),
+        ({"smoothing": 0.75}, "smoothing was 0.5, is 0.75"),
+        (
+            {"options": {**FINGERPRINT["options"], "max_epochs": 2.0}},
+            r"options.max_epochs was None, is 2\.0",
+        ),
+        (
+            {"selection": {**FINGERPRINT["selection"], "copy_from": {}, "dropout": True}},
+            r"selection.copy_from.2 was 0, is None, selection.dropout was False, is True",
+        ),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else "+".join(value),
 )
 def test_a_checkpoint_of_another_run_is_refused(
-    tmp_path: Path, tokenizer_dir: str, name: str, value: Any
+    tmp_path: Path, tokenizer_dir: str, changes: dict[str, Any], told: str
 ) -> None:
     save(tmp_path, tokenizer_dir)
     fresh = parts(2)
     before = {key: tensor.clone() for key, tensor in fresh["model"].state_dict().items()}
-    with pytest.raises(ValueError, match=f"is of another run: {name} was .*resume with the settings"):
-        load_checkpoint(tmp_path, **fresh, fingerprint={**FINGERPRINT, name: value})
+    with pytest.raises(ValueError, match=f"is of another run: {told}; resume with the settings") as caught:
+        load_checkpoint(tmp_path, **fresh, fingerprint={**FINGERPRINT, **changes})
+    assert "\n" not in str(caught.value)
     assert all(torch.equal(before[key], tensor) for key, tensor in fresh["model"].state_dict().items())
 
 
-def test_a_fingerprint_is_the_same_after_json() -> None:
-    import json
+@pytest.mark.parametrize(
+    "text", [None, "", '{"sampler": {"step": 1', '{"sampler": {}, "fingerprint": {}}', "[]"]
+)
+def test_a_state_that_cannot_be_read_is_refused(tmp_path: Path, tokenizer_dir: str, text: str | None) -> None:
+    save(tmp_path, tokenizer_dir)
+    (tmp_path / "state.json").unlink()
+    if text is not None:
+        (tmp_path / "state.json").write_text(text)
+    with pytest.raises(
+        ValueError, match=rf"checkpoint {tmp_path} has no state.json that can be read \("
+    ) as caught:
+        load_checkpoint(tmp_path, **parts(2), fingerprint=FINGERPRINT)
+    assert "\n" not in str(caught.value)
 
+
+def test_a_fingerprint_is_the_same_after_json() -> None:
     assert json.loads(json.dumps(FINGERPRINT)) == FINGERPRINT
