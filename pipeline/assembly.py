@@ -96,6 +96,10 @@ def job_without_data(settings: Settings, tasks: tuple[Task, ...]) -> TrainJob:
     per_task = sampler.pool == "per_task"
     # Without selection every candidate is trained on, so the pool is the batch.
     pool = (len(tasks) if per_task else float(sampler.pool)) if by_uncertainty else 1.0
+    if pool < 1:
+        raise ValueError(
+            f"sampler.pool {sampler.pool} has no batch of {batch} rows to choose: give 1 or more"
+        )
     rate = optimisation.learning_rate
     return TrainJob(
         backbone=resolve_backbone(model.backbone),
@@ -108,7 +112,11 @@ def job_without_data(settings: Settings, tasks: tuple[Task, ...]) -> TrainJob:
             sizes=(),
             # Algorithm 1 draws as many candidates from every task, whatever the policy.
             policy="uniform" if per_task and by_uncertainty else sampler.policy,
-            options=PolicyOptions(temperature=sampler.temperature, floor=sampler.floor),
+            options=PolicyOptions(
+                temperature=sampler.temperature,
+                floor=sampler.floor,
+                max_epochs=sampler.max_epochs_per_task,
+            ),
             candidates_per_step=round(pool * batch),
             round_steps=sampler.round_steps,
             max_steps=0,

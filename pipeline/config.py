@@ -98,6 +98,7 @@ class SamplerSettings:
         temperature: For policy temperature; weights are rows ** (1 / temperature).
         smoothing: For policy uncertainty; share of the old task mean kept at each update.
         floor: For policy uncertainty; smallest share of the candidates that any task gets.
+        max_epochs_per_task: Most passes over a task's rows in a run, counted in candidates; null sets no bound.
         dropout_while_scoring: Score candidates with dropout on, as the published code does.
         max_share_per_task: Largest share of a trained batch that one task may take; null sets no bound.
     """
@@ -109,6 +110,7 @@ class SamplerSettings:
     temperature: float = 2.0
     smoothing: float = 0.9
     floor: float = 0.02
+    max_epochs_per_task: float | None = None
     dropout_while_scoring: bool = False
     max_share_per_task: float | None = None
 

@@ -3,6 +3,9 @@
 Pure functions of numbers. T is the number of tasks.
 """
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,6 +37,13 @@ def bound_epochs(weights: Floats, sizes: Floats, drawn: Floats, rows_left: int, 
     if room.sum() < rows_left:
         room = _even_room(sizes, drawn, rows_left)
     return fill(weights, room / rows_left)
+
+
+def epochs_beyond(sizes: Sequence[int], rows: int, max_epochs: float | None) -> float | None:
+    """How often a run of `rows` draws every task where that is more than the bound allows, else None."""
+    if max_epochs is None or rows <= sum(math.ceil(max_epochs * size) for size in sizes):
+        return None
+    return rows / sum(sizes)
 
 
 def fill(weights: Floats, caps: Floats) -> Floats:

@@ -9,6 +9,7 @@ import transformers
 from pipeline import cluster, launch
 from pipeline.assembly import check_model, job_for, job_without_data, load_data, tasks_of
 from pipeline.config import Settings
+from pipeline.epoch_bound import epochs_beyond
 from pipeline.evaluate import majority
 from pipeline.follow import Follower
 from pipeline.records import chunks
@@ -47,21 +48,28 @@ def train(settings: Settings, show: Show = print) -> dict[str, Any]:
     tracker = Tracker(settings.run.tracking_uri, run_id)
     status = "FAILED"
     try:
-        rows = sum(job.mixture.sizes)
+        mixture = job.mixture
+        rows = sum(mixture.sizes)
         show(
-            f"training {job.mixture.max_steps} steps of {job.batch_size} rows over {rows} rows of {len(tasks)} tasks: "
+            f"training {mixture.max_steps} steps of {job.batch_size} rows over {rows} rows of {len(tasks)} tasks: "
             f"{run_dir}"
         )
+        candidates = mixture.max_steps * mixture.candidates_per_step
+        if beyond := epochs_beyond(mixture.sizes, candidates, mixture.options.max_epochs):
+            show(
+                f"sampler.max_epochs_per_task {mixture.options.max_epochs:g} cannot hold for {candidates} candidates "
+                f"of {rows} rows: every task is drawn {beyond:.1f} times"
+            )
         shown = [int(chunk.name) for chunk in chunks(run_dir)]  # of the run that is continued
         follower = Follower(
-            run_dir, job.mixture.tasks, job.mixture.max_steps, tracker, show, from_step=max(shown, default=0)
+            run_dir, mixture.tasks, mixture.max_steps, tracker, show, from_step=max(shown, default=0)
         )
         with contextlib.ExitStack() as stack:
             with follower:
                 best = stack.enter_context(
                     launch.launch(job, data.train, data.evals, settings.cluster, run_dir, follower.poll)
                 )
-            results = finish_run(run_dir, tasks, best, rows, settings.run.seed, baseline, tracker)
+            results = finish_run(run_dir, tasks, best, mixture.sizes, settings.run.seed, baseline, tracker)
         status = "FINISHED"
         return {**results, "majority": baseline}
     except KeyboardInterrupt:

@@ -44,6 +44,7 @@ RULES: dict[str, Rule] = {
     "sampler.temperature": POSITIVE,
     "sampler.smoothing": BELOW_1,
     "sampler.floor": BELOW_1,
+    "sampler.max_epochs_per_task": POSITIVE,
     "sampler.max_share_per_task": SHARE,
     "train.batch_size": POSITIVE,
     "train.max_steps": POSITIVE,

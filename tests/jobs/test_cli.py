@@ -190,6 +190,7 @@ def test_a_submitted_copy_takes_absolute_paths_and_reads_its_own_files(submitted
         ("--train.precision fp16", "train.precision: expected auto, bf16, fp32, got 'fp16'", "bf16"),
         ("--sampler.pool per_tsk", "sampler.pool: expected per_task or a number, got 'per_tsk'", "per_task"),
         ("--sampler.pool 0.5", "sampler.pool: 0.5", None),
+        ("--sampler.max_epochs_per_task 0", "sampler.max_epochs_per_task: 0.0 has to be more than 0", None),
         ("--train.batch_size x", "train.batch_size: expected a whole number, got 'x'", None),
         ("--train.batch_size 1.5", "train.batch_size: expected a whole number, got '1.5'", None),
         ("--train.batch_size 0", "train.batch_size: 0 has to be more than 0", None),

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from pipeline.assembly import job_without_data, tasks_of
 from tests.pipeline.small_run import BATCH, TASKS, make_settings
 
@@ -33,3 +35,17 @@ def test_without_selection_the_pool_is_the_batch(tmp_path: Path, tiny_backbone: 
     assert job.mixture.candidates_per_step == BATCH
     assert job.mixture.policy == "size"
     assert not job.selection.by_uncertainty
+
+
+def test_a_pool_smaller_than_the_batch_is_refused(tmp_path: Path, tiny_backbone: str) -> None:
+    settings = make_settings(tmp_path, tiny_backbone, sampler={"pool": 0.5})
+    with pytest.raises(
+        ValueError, match=r"sampler.pool 0.5 has no batch of 8 rows to choose: give 1 or more"
+    ):
+        job_without_data(settings, tasks_of(settings))
+
+
+@pytest.mark.parametrize("pool", [2.0, "per_task"])
+def test_a_bound_on_epochs_reaches_the_plan(tmp_path: Path, tiny_backbone: str, pool: float | str) -> None:
+    settings = make_settings(tmp_path, tiny_backbone, sampler={"pool": pool, "max_epochs_per_task": 1.5})
+    assert job_without_data(settings, tasks_of(settings)).mixture.options.max_epochs == 1.5

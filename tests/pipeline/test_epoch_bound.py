@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.epoch_bound import bound_epochs, fill
+from pipeline.epoch_bound import bound_epochs, epochs_beyond, fill
 
 
 def bounded(
@@ -47,6 +47,13 @@ def test_a_run_too_long_for_the_bound_draws_every_task_equally_often() -> None:
     assert bounded([0.9, 0.1], [10, 30], [10, 10], 100, 2.0) == pytest.approx([0.2, 0.8])
     # The first is ahead of what the others can reach, and waits.
     assert bounded([0.8, 0.1, 0.1], [10, 10, 30], [90, 0, 0], 80, 1.0) == pytest.approx([0.0, 0.25, 0.75])
+
+
+def test_a_run_too_long_for_the_bound_is_told_how_often_it_draws_all() -> None:
+    assert epochs_beyond([10, 30], 80, 2.0) is None
+    assert epochs_beyond([10, 30], 81, 2.0) == 81 / 40
+    assert epochs_beyond([3, 3], 4, 0.5) is None, "half of 3 rows are 2"
+    assert epochs_beyond([10, 30], 10**9, None) is None
 
 
 def test_at_the_end_of_a_run_nothing_is_left_to_bound() -> None:

@@ -17,7 +17,7 @@ from pipeline.train import train
 from tests.pipeline.small_run import BATCH, STEPS, TASKS, TRAIN_ROWS, make_settings
 
 METRICS = {"sentiment": {"accuracy"}, "entailment": {"accuracy"}, "similarity": {"pearson", "spearman"}}
-RESULTS = {  # DESIGN §4, and the step of the checkpoint that was kept
+RESULTS = {  # DESIGN §4; the step of the checkpoint that was kept; counts of each task
     "average",
     "tasks",
     "steps",
@@ -31,6 +31,7 @@ RESULTS = {  # DESIGN §4, and the step of the checkpoint that was kept
     "padding_fraction",
     "seed",
     "best_step",
+    "sampling",
 }
 
 
@@ -85,6 +86,23 @@ def check_results(found: dict[str, Any]) -> None:
     assert 0 <= found["padding_fraction"] < 1
     assert found["seed"] == 3
     assert found["best_step"] in (3, STEPS), "one of the evaluated ones"
+    check_sampling(found)
+
+
+def check_sampling(found: dict[str, Any]) -> None:
+    """Counts per task add up to the run's, and to what the plan drew."""
+    assert tuple(found["sampling"]) == TASKS
+    sums = {
+        name: sum(counts[name] for counts in found["sampling"].values())
+        for name in next(iter(found["sampling"].values()))
+    }
+    assert sums["rows_available"] == len(TASKS) * TRAIN_ROWS
+    assert sums["rows_drawn"] == sums["rows_scored"] == found["rows_scored"]
+    assert sums["rows_trained"] == found["rows_trained"]
+    assert sums["distinct_rows_trained"] / sums["rows_available"] == found["fraction_of_data"]
+    for counts in found["sampling"].values():
+        assert counts["distinct_rows_trained"] <= counts["rows_trained"] <= counts["rows_drawn"]
+        assert counts["distinct_rows_trained"] <= counts["distinct_rows_drawn"] <= TRAIN_ROWS
 
 
 def test_two_ray_workers_leave_the_results_that_the_design_names(results: dict[str, Any], home: Path) -> None:
@@ -188,10 +206,13 @@ def test_one_process_runs_the_whole_job_and_replaces_a_run_that_may_be_overwritt
         tiny_backbone,
         run={"overwrite": True},
         data={"prepared_dir": str(home / "prepared")},
-        sampler={"policy": "uniform"},
+        sampler={"policy": "uniform", "max_epochs_per_task": 0.2},
         cluster={"num_workers": 0},
     )
-    found = train(settings, lambda _: None)
+    lines: list[str] = []
+    found = train(settings, lines.append)
+    told = "sampler.max_epochs_per_task 0.2 cannot hold for 80 candidates of 180 rows: every task is drawn 0.4 times"
+    assert told in lines
     run_dir = tmp_path / "runs" / "run"
     assert not (run_dir / "left-over").exists()
     check_results(json.loads((run_dir / "results.json").read_text()))
