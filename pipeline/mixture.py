@@ -7,7 +7,7 @@ the order of arrival, says which rank gets what. The next round is fetched while
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,6 +19,7 @@ import ray.data
 from numpy.typing import NDArray
 
 from camtl.packing import TokenRows
+from pipeline.fetch import Rows, fetch_block, fetch_rows
 from pipeline.plan import Plan, plan_round
 from pipeline.sampler import PolicyOptions, SamplerState, task_weights
 
@@ -85,26 +86,6 @@ class Mixture:
         return self.plan(state.plan_next_from, cursors, round_start)
 
 
-def fetch_rows(tables: Mapping[int, pa.Table], task: NDArray[np.int64], row: NDArray[np.int64]) -> pa.Table:
-    """Rows out of prepared tables, in the order asked for.
-
-    Args:
-        tables: prepared table of each task id that occurs.
-        task, row: what to fetch, [n].
-
-    Returns:
-        The prepared columns and `task`, n rows.
-    """
-    parts, places = [], []
-    for task_id in np.unique(task):
-        wanted = np.flatnonzero(task == task_id)
-        part = tables[int(task_id)].take(pa.array(row[wanted]))
-        parts.append(part.append_column("task", pa.array(np.full(len(wanted), task_id))))
-        places.append(wanted)
-    order = np.argsort(np.concatenate(places), kind="stable")
-    return pa.concat_tables(parts).take(pa.array(order))
-
-
 def token_rows(table: pa.Table) -> TokenRows:
     """Rows of `fetch_rows` as the model's host-side columns."""
 
@@ -131,9 +112,9 @@ def split_by_step(rows: TokenRows, steps: NDArray[np.int64]) -> list[TokenRows]:
     ]
 
 
-def fetch_from_memory(tables: Sequence[pa.Table]) -> Fetch:
-    """Rounds straight from tables in this process: no Ray, for a debugger and as the yardstick of speed."""
-    by_task = dict(enumerate(tables))
+def fetch_from_memory(sets: Sequence[Rows]) -> Fetch:
+    """Rounds straight from sets of this process: no Ray, for a debugger and as the yardstick of speed."""
+    by_task = dict(enumerate(sets))
 
     def fetch(plan: Plan) -> list[TokenRows]:
         return (
@@ -145,18 +126,20 @@ def fetch_from_memory(tables: Sequence[pa.Table]) -> Fetch:
     return fetch
 
 
-def fetch_with_ray_data(tables: Sequence["ray.ObjectRef[pa.Table]"]) -> Fetch:
-    """Rounds through Ray Data, from prepared tables that lie in the object store once per node."""
+def fetch_with_ray_data(sets: Sequence["ray.ObjectRef[Rows]"]) -> Fetch:
+    """Rounds through Ray Data, from prepared sets in the object store: tables, or where to read them."""
 
     def fetch(plan: Plan) -> list[TokenRows]:
         if not len(plan.row):
             return []
         planned = pa.table({"position": np.arange(len(plan.row)), "task": plan.task, "row": plan.row})
+        # Rows that lie together are fetched together: a row group is read by one Ray task, or two.
+        planned = planned.sort_by([("task", "ascending"), ("row", "ascending")])
         blocks = [
             planned.slice(start, ROWS_PER_BLOCK) for start in range(0, planned.num_rows, ROWS_PER_BLOCK)
         ]
         dataset = ray.data.from_arrow(blocks).map_batches(
-            partial(_fetch_block, tables=list(tables)), batch_size=None, batch_format="pyarrow"
+            partial(fetch_block, sets=list(sets)), batch_size=None, batch_format="pyarrow"
         )
         batches = dataset.iter_batches(batch_size=None, batch_format="pyarrow")
         fetched = pa.concat_tables(list(batches)).sort_by("position")
@@ -165,13 +148,6 @@ def fetch_with_ray_data(tables: Sequence["ray.ObjectRef[pa.Table]"]) -> Fetch:
         return split_by_step(token_rows(fetched), plan.step)
 
     return fetch
-
-
-def _fetch_block(planned: pa.Table, tables: list["ray.ObjectRef[pa.Table]"]) -> pa.Table:
-    task, row = planned["task"].to_numpy(), planned["row"].to_numpy()
-    present = [int(task_id) for task_id in np.unique(task)]
-    held = dict(zip(present, ray.get([tables[task_id] for task_id in present]), strict=True))
-    return fetch_rows(held, task, row).append_column("position", planned["position"])
 
 
 @dataclass

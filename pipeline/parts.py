@@ -29,10 +29,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.errors import first_line
+from pipeline.plan import BLOCK_ROWS
 from pipeline.sources import Block
 from pipeline.tokenization import SCHEMA, RowFormat, check_rows, encode
 
-PART_ROWS = 65_536
+PART_ROWS = 64 * BLOCK_ROWS  # whole row groups, so that a block of the plan's order never lies in two
 PROBLEM = -1
 
 # What the first stage hands to the second: token rows with their address, or a problem.
@@ -154,7 +155,7 @@ def write_part(staged: pa.Table, *, plans: Sequence[SplitPlan]) -> pa.Table:
     path = os.path.join(plan.directory, list(plan.parts())[part - plan.first_part])
     table = staged.select(SCHEMA.names).cast(SCHEMA)
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    pq.write_table(table, sink, row_group_size=BLOCK_ROWS, compression="zstd", write_page_checksum=True)
     content = sink.getvalue()
     try:
         # Ray may run a task twice; each writes a file of its own, and the same bytes.

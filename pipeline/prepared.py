@@ -1,9 +1,15 @@
-"""Prepared data as those who use it see it: a folder per task, its splits, their token rows."""
+"""Prepared data as those who use it see it: a folder per task, its splits, their token rows.
+
+This file and what it imports stay free of torch: tasks that fetch rows start without it.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +19,33 @@ import pyarrow.parquet as pq
 from pipeline.errors import first_line
 from pipeline.tokenization import SCHEMA, tokenizer_fingerprint, tokenizer_json
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 2: files in row groups of `pipeline.plan.BLOCK_ROWS`
 MANIFEST = "manifest.json"
+LABEL_ROWS = 1_000_000  # of a larger split, the labels of so many tell what the labels are
 
 
 @dataclass(frozen=True)
 class PreparedSplit:
-    """A split's rows, in their shuffled order, over its absolute `files`."""
+    """A split's rows, in their shuffled order, over its absolute `files`.
+
+    Attributes:
+        task, split: Names.
+        rows: In all files.
+        tokens: In all rows.
+        file_rows: Rows of each file.
+    """
 
     task: str
     split: str
     rows: int
+    tokens: int
     files: tuple[str, ...]
+    file_rows: tuple[int, ...]
+
+    @property
+    def bytes(self) -> int:
+        """What the rows take in memory: a token id, a type, and per row an id, a label and two offsets."""
+        return 5 * self.tokens + 20 * self.rows
 
 
 @dataclass(frozen=True)
@@ -57,7 +78,16 @@ def load_prepared(directory: str | Path) -> PreparedTask:
                 found = pq.read_metadata(file).num_rows
                 if found != rows:
                     raise ValueError(f"{file} has {found} rows, not {rows}")
-            splits.append(PreparedSplit(manifest["task"], name, split["rows"], tuple(files)))
+            splits.append(
+                PreparedSplit(
+                    manifest["task"],
+                    name,
+                    split["rows"],
+                    split["tokens"],
+                    tuple(files),
+                    tuple(files.values()),
+                )
+            )
         train, *evals = splits
         return PreparedTask(manifest["task"], str(folder), train, tuple(evals), manifest)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
@@ -72,19 +102,48 @@ def read_table(split: PreparedSplit) -> pa.Table:
     Raises:
         ValueError: A file is corrupt (its pages carry checksums), cut short or missing.
     """
+    return _read(split.files)
+
+
+def read_labels(split: PreparedSplit) -> pa.Table:
+    """The column `label`, of the first million rows at least: they are shuffled.
+
+    Raises:
+        ValueError: As `read_table` does.
+    """
+    before = [end - rows for end, rows in zip(accumulate(split.file_rows), split.file_rows, strict=True)]
+    return _read(
+        [file for file, rows in zip(split.files, before, strict=True) if rows < LABEL_ROWS], ["label"]
+    )
+
+
+def _read(files: Sequence[str], columns: list[str] | None = None) -> pa.Table:
     tables = []
-    for file in split.files:
-        try:
+    for file in files:
+        with whole(file):
             tables.append(
-                pq.read_table(file, schema=SCHEMA, partitioning=None, page_checksum_verification=True)
+                pq.read_table(
+                    file, columns=columns, schema=SCHEMA, partitioning=None, page_checksum_verification=True
+                )
             )
-        except (OSError, pa.ArrowException) as error:
-            raise ValueError(
-                f"prepared file {file} is corrupt or cut short: "
-                f"delete {Path(file).parents[1]} to prepare it again"
-            ) from error
     table: pa.Table = pa.concat_tables(tables)
     return table
+
+
+@contextlib.contextmanager
+def whole(file: str) -> Iterator[None]:
+    """Whatever goes wrong with reading a prepared file becomes a ValueError that names it and the mend."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise ValueError(
+            f"prepared file {file} is not there: set data.prepared_dir to a folder that all nodes share"
+        ) from error
+    except (OSError, pa.ArrowException) as error:
+        raise ValueError(
+            f"prepared file {file} is corrupt or cut short: "
+            f"delete {Path(file).parents[1]} to prepare it again"
+        ) from error
 
 
 def check_tokenizer(prepared: PreparedTask, tokenizer: str) -> None:

@@ -7,14 +7,18 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from transformers import BertConfig, BertModel
 
 from camtl import CaMtlConfig, CaMtlModel, HeadSpec, TokenRows
+from pipeline.fetch import fetch_rows
 from pipeline.job import TrainJob
-from pipeline.mixture import Mixture, fetch_rows, token_rows
+from pipeline.mixture import Mixture, token_rows
+from pipeline.prepared import PreparedSplit
 from pipeline.sampler import PolicyOptions
 from pipeline.scoring import Selection
 from pipeline.tasks.base import Task
@@ -152,6 +156,18 @@ def make_table(task: int, rows: int, seed: int = 0) -> pa.Table:
         "label": labels,
     }
     return pa.table({name: pa.array(columns[name], SCHEMA.field(name).type) for name in SCHEMA.names})
+
+
+def make_split(table: pa.Table, folder: Path, *, part_rows: int, row_group_rows: int) -> PreparedSplit:
+    """A table as the files of a prepared split in `folder`/train."""
+    (folder / "train").mkdir(parents=True)
+    parts = [table.slice(start, part_rows) for start in range(0, table.num_rows, part_rows)]
+    files = [str(folder / "train" / f"part-{number:05d}.parquet") for number in range(len(parts))]
+    for part, file in zip(parts, files, strict=True):
+        pq.write_table(part, file, row_group_size=row_group_rows, write_page_checksum=True)
+    tokens = pc.sum(pc.list_value_length(table["input_ids"])).as_py()
+    rows = tuple(part.num_rows for part in parts)
+    return PreparedSplit("toy", "train", table.num_rows, tokens, tuple(files), rows)
 
 
 def rows_of(tables: Sequence[pa.Table], task: NDArray[np.int64], row: NDArray[np.int64]) -> TokenRows:

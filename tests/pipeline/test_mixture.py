@@ -3,7 +3,6 @@
 import threading
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import ray
 
@@ -13,7 +12,6 @@ from pipeline.mixture import (
     CandidateStream,
     Mixture,
     fetch_from_memory,
-    fetch_rows,
     fetch_with_ray_data,
     split_by_step,
 )
@@ -54,16 +52,6 @@ def test_candidates_are_the_planned_rows_in_their_order() -> None:
         assert flat.token_type_ids[tokens].tolist() == expected["token_type_ids"]
         assert flat.labels[place] == expected["label"]
         assert flat.row_ids[place] == expected["row_id"]
-
-
-def test_rows_come_out_of_tables_of_several_chunks() -> None:
-    chunked = {
-        task: pa.concat_tables([table.slice(0, 5), table.slice(5)]) for task, table in enumerate(TABLES)
-    }
-    task, row = np.asarray([2, 0, 2, 1]), np.asarray([7, 4, 0, 8])
-    whole = fetch_rows(dict(enumerate(TABLES)), task, row)
-    assert fetch_rows(chunked, task, row).to_pylist() == whole.to_pylist()
-    assert whole["task"].to_pylist() == [2, 0, 2, 1]
 
 
 def test_steps_are_cut_where_their_number_changes() -> None:

@@ -160,6 +160,17 @@ def test_long_splits_are_cut_into_parts(
         assert read_table(cut[name].train).equals(read_table(whole[name].train))
 
 
+def test_files_are_cut_into_row_groups_that_can_be_read_alone(
+    data: Path, tokenizer_dir: str, in_process: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "BLOCK_ROWS", 16)
+    train = prepared(data, tokenizer_dir)["single"].train
+    groups = pq.ParquetFile(train.files[0]).metadata
+    assert [groups.row_group(index).num_rows for index in range(groups.num_row_groups)] == [16, 16, 16, 2]
+    assert (train.rows, train.file_rows) == (50, (50,))
+    assert train.tokens == sum(len(ids) for ids in read_table(train)["input_ids"].to_pylist())
+
+
 def test_the_manifest_tells_what_is_there(data: Path, tokenizer_dir: str, in_process: list[int]) -> None:
     done = prepared(data, tokenizer_dir)["single"]
     manifest = json.loads((Path(done.directory) / "manifest.json").read_text())
