@@ -44,30 +44,15 @@ def freeze(model: CaMtlModel, what: str) -> None:
 
 
 def _freeze_pretrained(module: nn.Module) -> None:
-    for part in _outside_generators(module):
+    for part in outside_generators(module):
         for parameter in part.parameters(recurse=False):
             parameter.requires_grad_(False)
 
 
-def _outside_generators(module: nn.Module) -> Iterator[nn.Module]:
+def outside_generators(module: nn.Module) -> Iterator[nn.Module]:
+    """A module and all below it, without the generators of conditional parts."""
     if isinstance(module, FiLM):
         return
     yield module
     for child in module.children():
-        yield from _outside_generators(child)
-
-
-def count_parameters(model: CaMtlModel) -> dict[str, float]:
-    """Parameters of the model: `total`, `trainable`, and `versus_separate_models`.
-
-    The last is the total over that of one plain encoder with a head for each task.
-    """
-    total = sum(parameter.numel() for parameter in model.parameters())
-    trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-    generators = sum(
-        p.numel() for m in model.encoder.modules() if isinstance(m, FiLM) for p in m.parameters()
-    )
-    plain = sum(parameter.numel() for parameter in model.encoder.parameters()) - generators
-    heads = sum(parameter.numel() for parameter in model.heads.parameters())
-    separate = plain * len(model.config.tasks) + heads
-    return {"total": total, "trainable": trainable, "versus_separate_models": total / separate}
+        yield from outside_generators(child)

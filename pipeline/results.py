@@ -10,7 +10,8 @@ from typing import Any
 import pyarrow as pa
 
 from camtl import CaMtlModel
-from camtl.freezing import count_parameters, freeze
+from camtl.freezing import freeze
+from camtl.parameters import count_parameters
 from pipeline.figures import mix_figure, scores_figure
 from pipeline.model_card import model_card
 from pipeline.records import chunks, merge, read_summary

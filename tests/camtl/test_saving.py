@@ -89,12 +89,12 @@ def test_adapters_over_another_backbone_are_refused(tmp_path: Path) -> None:
     other = BertModel.from_pretrained(tmp_path / "encoder")
     randomise(other, 5)
     other.save_pretrained(tmp_path / "encoder")
-    with pytest.raises(ValueError, match="another version of backbone '.*encoder' than the one found here"):
+    with pytest.raises(ValueError, match=r"another version of backbone '.*encoder' than the one found here"):
         CaMtlModel.from_pretrained(tmp_path / "adapters")
 
 
 def test_adapters_of_a_model_without_a_backbone_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="make it with CaMtlModel.from_backbone"):
+    with pytest.raises(ValueError, match=r"make it with CaMtlModel\.from_backbone"):
         make_model().save_pretrained(tmp_path, adapters_only=True)
     assert not list(tmp_path.iterdir())
 
