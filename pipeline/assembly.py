@@ -11,7 +11,7 @@ from camtl.freezing import freeze
 from pipeline.config import Settings
 from pipeline.job import TrainJob
 from pipeline.mixture import Mixture
-from pipeline.prepare import PreparedTask, prepare, read_table
+from pipeline.prepare import PreparedSplit, PreparedTask, prepare, read_table
 from pipeline.sampler import PolicyOptions
 from pipeline.scoring import Selection
 from pipeline.sources import open_source
@@ -22,9 +22,9 @@ from pipeline.tasks.registry import resolve
 
 @dataclass(frozen=True)
 class Data:
-    """Prepared rows of all tasks: the training tables in the order of the tasks, {task: {split: table}}."""
+    """Prepared rows of all tasks: the training splits in the order of the tasks, {task: {split: table}}."""
 
-    train: tuple[pa.Table, ...]
+    train: tuple[PreparedSplit, ...]
     evals: dict[str, dict[str, pa.Table]]
 
 
@@ -52,18 +52,17 @@ def prepare_data(settings: Settings, tasks: tuple[Task, ...]) -> dict[str, Prepa
 
 
 def load_data(settings: Settings, tasks: tuple[Task, ...]) -> Data:
-    """Prepare what is not prepared yet, and read it."""
+    """Prepare what is not prepared yet, and read the evaluation rows."""
     prepared = prepare_data(settings, tasks)
     return Data(
-        tuple(read_table(prepared[task.name].train) for task in tasks),
+        tuple(prepared[task.name].train for task in tasks),
         {task.name: {part.split: read_table(part) for part in prepared[task.name].evals} for task in tasks},
     )
 
 
-def job_for(settings: Settings, tasks: tuple[Task, ...], data: Data) -> TrainJob:
-    """What the ranks are told, now that the tasks' sizes are known."""
+def job_for(settings: Settings, tasks: tuple[Task, ...], sizes: tuple[int, ...]) -> TrainJob:
+    """What the ranks are told, now that the training rows of each task are counted, [T]."""
     job = job_without_data(settings, tasks)
-    sizes = tuple(table.num_rows for table in data.train)
     steps = settings.train.max_steps
     if steps is None:
         assert settings.train.epochs is not None

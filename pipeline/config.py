@@ -43,6 +43,8 @@ class DataSettings:
         max_train_rows: Training rows kept per task; null keeps all.
         max_eval_rows: Evaluation rows kept per task and split; null keeps all.
         prepared_dir: Folder for the tokenised Parquet, shared by all runs.
+        in_memory_bytes: Most bytes of prepared training rows in a node's object store, smallest sets first; the
+            others are read from disk by row group. null is a quarter of the smallest node's store.
     """
 
     source: str = "embedded"
@@ -51,6 +53,7 @@ class DataSettings:
     max_train_rows: int | None = None
     max_eval_rows: int | None = None
     prepared_dir: str = "prepared"
+    in_memory_bytes: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ from pipeline.assembly import load_data
 from pipeline.config import Settings
 from pipeline.distributed import has_bfloat16
 from pipeline.evaluate import EvalSet, Share, majority, measure, merge_shares, predict_share
+from pipeline.prepared import read_labels
 from pipeline.scoring import Arithmetic
 from pipeline.tasks.registry import resolve
 
@@ -81,7 +82,7 @@ def evaluate_model(folder: str | Path, settings: Settings) -> dict[str, Any]:
         held: Any = ray.put(evals)
         shares = ray.get([task.remote(*arguments, held, rank, count) for rank in range(count)])
     scores = measure(tasks, merge_shares(config.tasks, EvalSet.of_tables(config.tasks, evals), shares))
-    return {**scores, "majority": majority(tasks, data.train, evals)}
+    return {**scores, "majority": majority(tasks, [read_labels(split) for split in data.train], evals)}
 
 
 def write_scores(folder: str | Path, scores: Mapping[str, Any]) -> Path:

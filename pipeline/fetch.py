@@ -100,10 +100,16 @@ def fetch_rows(sets: Mapping[int, Rows], task: Ints, row: Ints) -> pa.Table:
 
 
 def fetch_block(planned: pa.Table, sets: Sequence[ray.ObjectRef[Rows]]) -> pa.Table:
-    """What one task of Ray Data does: planned rows (`position`, `task`, `row`) become token rows."""
+    """What one task of Ray Data does: planned rows (`position`, `task`, `row`) become token rows.
+
+    A fault in the data comes back as a row of `problem`: an exception would arrive wrapped in Ray's own.
+    """
     import ray
 
     task, row = planned["task"].to_numpy(), planned["row"].to_numpy()
     present = [int(task_id) for task_id in np.unique(task)]
     held = dict(zip(present, ray.get([sets[task_id] for task_id in present]), strict=True))
-    return fetch_rows(held, task, row).append_column("position", planned["position"])
+    try:
+        return fetch_rows(held, task, row).append_column("position", planned["position"])
+    except ValueError as error:
+        return pa.table({"problem": [str(error)]})

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import ray
 import ray.train
 import torch
@@ -22,9 +21,10 @@ from ray.train.v2.api.exceptions import WorkerGroupError
 from pipeline import cluster
 from pipeline.config import ClusterSettings
 from pipeline.evaluate import EvalSet
+from pipeline.feed import Feed
 from pipeline.job import TrainJob
 from pipeline.loop import train_on_rank
-from pipeline.mixture import configure_ray_data, fetch_from_memory, fetch_with_ray_data
+from pipeline.mixture import configure_ray_data
 from pipeline.records import Records, write_chunk
 
 CHECKPOINTS, METRICS = "checkpoints", "metrics.json"
@@ -36,7 +36,7 @@ Best = tuple[Path, dict[str, Any]]
 @contextlib.contextmanager
 def launch(
     job: TrainJob,
-    train: Sequence[pa.Table],
+    feed: Feed,
     evals: Evals,
     settings: ClusterSettings,
     run_dir: Path,
@@ -46,7 +46,7 @@ def launch(
 
     Args:
         job: what to train.
-        train: prepared training rows of each task.
+        feed: called on every rank, gives what fetches its training rows.
         evals: {task: {split: prepared rows}}.
         settings: workers and storage.
         run_dir: gets records and, unless there is a `storage_path`, checkpoints.
@@ -59,16 +59,14 @@ def launch(
         ValueError: a checkpoint of another run, or another mistake that only a worker could see.
     """
     if settings.num_workers == 0:
-        yield _train_here(job, train, evals, run_dir, told)
+        yield _train_here(job, feed, evals, run_dir, told)
         return
-    checkpoint, metrics = _train_on_workers(job, train, evals, settings, run_dir)
+    checkpoint, metrics = _train_on_workers(job, feed, evals, settings, run_dir)
     with checkpoint.as_directory() as folder:
         yield Path(folder), metrics
 
 
-def _train_here(
-    job: TrainJob, train: Sequence[pa.Table], evals: Evals, run_dir: Path, told: Callable[[], None]
-) -> Best:
+def _train_here(job: TrainJob, feed: Feed, evals: Evals, run_dir: Path, told: Callable[[], None]) -> Best:
     """One rank in this process: a debugger stops anywhere in it."""
     folder = run_dir / CHECKPOINTS
     folder.mkdir(exist_ok=True)
@@ -94,7 +92,7 @@ def _train_here(
 
     train_on_rank(
         job,
-        fetch=fetch_from_memory(train),
+        fetch=feed(),
         eval_sets=EvalSet.of_tables(job.mixture.tasks, evals),
         device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
         report=report,
@@ -108,14 +106,14 @@ def _best(saved: Sequence[tuple[Any, dict[str, Any]]]) -> tuple[Any, dict[str, A
 
 
 def _train_on_workers(
-    job: TrainJob, train: Sequence[pa.Table], evals: Evals, settings: ClusterSettings, run_dir: Path
+    job: TrainJob, feed: Feed, evals: Evals, settings: ClusterSettings, run_dir: Path
 ) -> tuple[Checkpoint, dict[str, Any]]:
     use_gpu = cluster.wants_gpu(settings.use_gpu)
     trainer = TorchTrainer(
         _worker,
         train_loop_config={
             "job": job,
-            "train": [ray.put(table) for table in train],
+            "feed": feed,
             "evals": {
                 task: {split: ray.put(table) for split, table in part.items()} for task, part in evals.items()
             },
@@ -181,7 +179,7 @@ def _worker(config: dict[str, Any]) -> None:
         last = ray.train.get_checkpoint()
         train_on_rank(
             config["job"],
-            fetch=fetch_with_ray_data(config["train"]),
+            fetch=config["feed"](),
             eval_sets=EvalSet.of_tables(config["job"].mixture.tasks, evals),
             device=device,
             report=report,

@@ -127,7 +127,10 @@ def fetch_from_memory(sets: Sequence[Rows]) -> Fetch:
 
 
 def fetch_with_ray_data(sets: Sequence["ray.ObjectRef[Rows]"]) -> Fetch:
-    """Rounds through Ray Data, from prepared sets in the object store: tables, or where to read them."""
+    """Rounds through Ray Data, from prepared sets in the object store: tables, or where to read them.
+
+    The fetch raises ValueError where a file of a set that is read from disk is corrupt or not there.
+    """
 
     def fetch(plan: Plan) -> list[TokenRows]:
         if not len(plan.row):
@@ -141,8 +144,10 @@ def fetch_with_ray_data(sets: Sequence["ray.ObjectRef[Rows]"]) -> Fetch:
         dataset = ray.data.from_arrow(blocks).map_batches(
             partial(fetch_block, sets=list(sets)), batch_size=None, batch_format="pyarrow"
         )
-        batches = dataset.iter_batches(batch_size=None, batch_format="pyarrow")
-        fetched = pa.concat_tables(list(batches)).sort_by("position")
+        batches: list[pa.Table] = list(dataset.iter_batches(batch_size=None, batch_format="pyarrow"))
+        if problems := [batch for batch in batches if "problem" in batch.column_names]:
+            raise ValueError(problems[0]["problem"][0].as_py())
+        fetched = pa.concat_tables(batches).sort_by("position")
         if fetched.num_rows != len(plan.row):
             raise RuntimeError(f"Ray Data gave {fetched.num_rows} of {len(plan.row)} planned rows")
         return split_by_step(token_rows(fetched), plan.step)

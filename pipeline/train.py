@@ -11,7 +11,9 @@ from pipeline.assembly import check_model, job_for, job_without_data, load_data,
 from pipeline.config import Settings
 from pipeline.epoch_bound import epochs_beyond
 from pipeline.evaluate import majority
+from pipeline.feed import feed_in_process, feed_with_ray_data
 from pipeline.follow import Follower
+from pipeline.prepared import read_labels
 from pipeline.records import chunks
 from pipeline.results import finish_run
 from pipeline.run_directory import check_run, open_run
@@ -42,8 +44,10 @@ def train(settings: Settings, show: Show = print) -> dict[str, Any]:
         cluster.check_resources(settings.cluster.num_workers, settings.cluster.cpus_per_worker)
     show(f"preparing {len(tasks)} tasks from {settings.data.source}")
     data = load_data(settings, tasks)
-    job = job_for(settings, tasks, data)
-    baseline = majority(tasks, data.train, data.evals)
+    job = job_for(settings, tasks, tuple(split.rows for split in data.train))
+    baseline = majority(tasks, [read_labels(split) for split in data.train], data.evals)
+    make_feed = feed_in_process if settings.cluster.num_workers == 0 else feed_with_ray_data
+    feed = make_feed(data.train, settings.data.in_memory_bytes)
     run_dir, run_id = open_run(settings)
     tracker = Tracker(settings.run.tracking_uri, run_id)
     status = "FAILED"
@@ -67,7 +71,7 @@ def train(settings: Settings, show: Show = print) -> dict[str, Any]:
         with contextlib.ExitStack() as stack:
             with follower:
                 best = stack.enter_context(
-                    launch.launch(job, data.train, data.evals, settings.cluster, run_dir, follower.poll)
+                    launch.launch(job, feed, data.evals, settings.cluster, run_dir, follower.poll)
                 )
             results = finish_run(run_dir, tasks, best, mixture.sizes, settings.run.seed, baseline, tracker)
         status = "FINISHED"

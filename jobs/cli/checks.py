@@ -30,6 +30,7 @@ RULES: dict[str, Rule] = {
     "data.max_train_rows": POSITIVE,
     "data.max_eval_rows": POSITIVE,
     "data.prepared_dir": FOLDER,
+    "data.in_memory_bytes": AT_LEAST_0,
     "model.backbone": TEXT,
     "model.freeze": (
         lambda value: re.fullmatch(r"none|embeddings|bottom_half|all|\d+-\d+", value) is not None,

@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from camtl import CaMtlConfig, CaMtlModel, PackedBatch, TokenRows
 from camtl.backbones import resolve_backbone
 from pipeline import cluster
-from pipeline.assembly import Data, job_for
+from pipeline.assembly import job_for
 from pipeline.config import Settings, TrainSettings
 from pipeline.distributed import has_bfloat16
 from pipeline.evaluate import EvalSet
@@ -201,7 +201,7 @@ def loop_rates(tasks: Sequence[Task], tables: Sequence[pa.Table], steps: int) ->
         for task, table in zip(tasks, tables, strict=True)
     }
     settings = Settings(train=TrainSettings(max_steps=steps, eval_every=None, checkpoint_every=None))
-    job = job_for(settings, tuple(tasks), Data(tuple(tables), evals))
+    job = job_for(settings, tuple(tasks), tuple(table.num_rows for table in tables))
     sets = EvalSet.of_tables(job.mixture.tasks, evals)
     found = {}
     cluster.connect()
