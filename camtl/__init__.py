@@ -2,6 +2,7 @@
 
 from transformers import AutoConfig, AutoModel
 
+from camtl.backbones import resolve_backbone
 from camtl.config import CaMtlConfig
 from camtl.heads import HeadSpec
 from camtl.model import CaMtlModel, CaMtlOutput
@@ -10,4 +11,12 @@ from camtl.packing import PackedBatch, TokenRows
 AutoConfig.register(CaMtlConfig.model_type, CaMtlConfig)
 AutoModel.register(CaMtlConfig, CaMtlModel)
 
-__all__ = ["CaMtlConfig", "CaMtlModel", "CaMtlOutput", "HeadSpec", "PackedBatch", "TokenRows"]
+__all__ = [
+    "CaMtlConfig",
+    "CaMtlModel",
+    "CaMtlOutput",
+    "HeadSpec",
+    "PackedBatch",
+    "TokenRows",
+    "resolve_backbone",
+]
