@@ -42,6 +42,7 @@ def ray_cluster() -> Iterator[None]:
     """A Ray of 2 CPUs, started once; its processes import the project from this tree."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("PYTHONPATH", str(ROOT))
+        environment.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")  # every report waits for one
         ray.init(num_cpus=2, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
     yield
     ray.shutdown()

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 import torch
 
+from pipeline.train import train
 from tests.mlflow_server import MlflowServer
+from tests.pipeline.small_run import Finished, make_settings
 from tests.pipeline.two_ranks import work
 
 
@@ -25,3 +27,11 @@ def two_ranks(tmp_path_factory: pytest.TempPathFactory, tiny_backbone: str) -> l
     folder = tmp_path_factory.mktemp("two-ranks")
     torch.multiprocessing.spawn(work, (str(folder), tiny_backbone), nprocs=2)
     return [torch.load(folder / f"rank-{rank}.pt", weights_only=False) for rank in range(2)]
+
+
+@pytest.fixture(scope="session")
+def ray_run(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory, tiny_backbone: str) -> Finished:
+    """A run on two Ray Train workers, its rows through Ray Data."""
+    home, lines = tmp_path_factory.mktemp("ray-run"), list[str]()
+    results = train(make_settings(home, tiny_backbone), lines.append)
+    return Finished(home, home / "runs" / "run", results, lines)

@@ -1,6 +1,6 @@
 """The settings of a run that is over in seconds, for the tests of whole runs and of their parts."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,30 @@ from pipeline.config import (
 )
 
 TASKS = ("sentiment", "entailment", "similarity")
-STEPS, BATCH, TRAIN_ROWS = 5, 8, 60
+STEPS, BATCH, TRAIN_ROWS = 11, 8, 60
+EVALUATED = (5, 10, STEPS)
+REPORTED = (2, 3, 4, 5, 6, 8, 9, 10, STEPS)  # ends of rounds, checkpoints and evaluations
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run that is over.
+
+    Attributes:
+        home: has the prepared rows and MLflow's database.
+        run_dir: of the run.
+        results: what `train` gave.
+        lines: what it showed.
+    """
+
+    home: Path
+    run_dir: Path
+    results: dict[str, Any]
+    lines: list[str]
 
 
 def make_settings(folder: Path, backbone: str, **sections: dict[str, Any]) -> Settings:
-    """A run of 5 steps on 3 of the embedded tasks; `sections` change it."""
+    """A run of 11 steps in rounds of 3 on 3 of the embedded tasks; `sections` change it."""
     settings = Settings(
         run=RunSettings(
             name="run", output_dir=str(folder / "runs"), seed=3, tracking_uri=f"sqlite:///{folder}/ml.db"
@@ -32,9 +51,9 @@ def make_settings(folder: Path, backbone: str, **sections: dict[str, Any]) -> Se
             prepared_dir=str(folder / "prepared"),
         ),
         model=ModelSettings(backbone=backbone),
-        sampler=SamplerSettings(round_steps=2),
+        sampler=SamplerSettings(round_steps=3),
         train=TrainSettings(
-            batch_size=BATCH, max_steps=STEPS, eval_every=3, checkpoint_every=2, precision="fp32"
+            batch_size=BATCH, max_steps=STEPS, eval_every=5, checkpoint_every=2, precision="fp32"
         ),
         cluster=ClusterSettings(num_workers=2, cpus_per_worker=0.5, use_gpu=False),
     )
