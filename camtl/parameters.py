@@ -1,6 +1,6 @@
 """How many parameters a model has, where, and how many of them train."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from torch import nn
@@ -47,6 +47,14 @@ def parameter_table(model: CaMtlModel) -> list[PartSize]:
     for name, parameter in own.named_parameters():
         parts.setdefault(PARTS[name.split(".")[0]], []).append(parameter)
     return [_size(part, parameters) for part, parameters in parts.items() if parameters]
+
+
+def format_table(table: Sequence[PartSize]) -> str:
+    """The table for a person, a line per part and one for all."""
+    lines = [f"{'parameters':26}{'total':>14}{'trainable':>14}"]
+    whole = PartSize("all", sum(part.total for part in table), sum(part.trainable for part in table))
+    lines += [f"  {part:24}{total:>14,}{trainable:>14,}" for part, total, trainable in [*table, whole]]
+    return "\n".join(lines)
 
 
 def count_parameters(model: CaMtlModel) -> dict[str, float]:

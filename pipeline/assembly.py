@@ -101,8 +101,8 @@ def job_without_data(settings: Settings, tasks: tuple[Task, ...]) -> TrainJob:
         )
     rate = optimisation.learning_rate
     return TrainJob(
-        backbone=resolve_backbone(model.backbone),
-        tokenizer=resolve_backbone(model.backbone),
+        backbone=model.backbone,
+        tokenizer=model.backbone,
         model=shape,
         freeze=model.freeze,
         tasks=tasks,
@@ -136,6 +136,8 @@ def job_without_data(settings: Settings, tasks: tuple[Task, ...]) -> TrainJob:
         smoothing=sampler.smoothing,
         batch_size=batch,
         gradient_accumulation=optimisation.gradient_accumulation,
+        gradient_checkpointing=optimisation.gradient_checkpointing,
+        compile=optimisation.compile,
         learning_rate=rate,
         new_parameters_learning_rate=optimisation.new_parameters_learning_rate or rate,
         warmup_proportion=optimisation.warmup_proportion,
@@ -147,12 +149,14 @@ def job_without_data(settings: Settings, tasks: tuple[Task, ...]) -> TrainJob:
     )
 
 
-def check_model(job: TrainJob) -> None:
-    """Build the model's shape, without memory or weights.
+def check_model(job: TrainJob) -> CaMtlModel:
+    """The model's shape, frozen as it will be, without memory or weights.
 
     Raises:
         ValueError: the backbone cannot be found, is of another family or too short for the rows, or lacks
             a layer that is to be frozen.
     """
     with torch.device("meta"):
-        freeze(CaMtlModel.shaped_like(job.backbone, CaMtlConfig(**job.model)), job.freeze)
+        model = CaMtlModel.shaped_like(job.backbone, CaMtlConfig(**job.model))
+    freeze(model, job.freeze)
+    return model

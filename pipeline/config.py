@@ -135,6 +135,8 @@ class TrainSettings:
         eval_every: Steps between evaluations; null evaluates at the end only.
         checkpoint_every: Steps between checkpoints; null saves at the end only.
         gradient_accumulation: Micro-batches per optimiser step on each worker.
+        gradient_checkpointing: Recompute the layers in the backward pass; less memory, more time.
+        compile: Run the encoder through torch.compile; pays on GPUs.
     """
 
     batch_size: int = 32
@@ -149,6 +151,8 @@ class TrainSettings:
     eval_every: int | None = 100
     checkpoint_every: int | None = 100
     gradient_accumulation: int = 1
+    gradient_checkpointing: bool = False
+    compile: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

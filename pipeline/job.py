@@ -22,6 +22,7 @@ class TrainJob:
         smoothing: of the tasks' mean uncertainties.
         batch_size: rows trained per step over all ranks.
         gradient_accumulation: micro-batches of a rank's share.
+        gradient_checkpointing, compile: how the encoder is run; the numbers are the same.
         learning_rate, new_parameters_learning_rate, warmup_proportion, weight_decay, max_grad_norm:
             of the optimiser.
         precision: `auto` (bf16 where the device has it), `bf16` or `fp32`.
@@ -38,6 +39,8 @@ class TrainJob:
     smoothing: float
     batch_size: int
     gradient_accumulation: int
+    gradient_checkpointing: bool
+    compile: bool
     learning_rate: float
     new_parameters_learning_rate: float
     warmup_proportion: float

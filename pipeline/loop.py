@@ -17,6 +17,7 @@ from torch import nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from camtl import CaMtlConfig, CaMtlModel, TokenRows
+from camtl.backbones import resolve_backbone
 from camtl.freezing import freeze
 from pipeline.checkpoint import load_checkpoint, save_checkpoint
 from pipeline.distributed import all_reduce_sum, has_bfloat16, rank, share, world_size
@@ -118,6 +119,10 @@ class _Run:
         model = CaMtlModel.from_backbone(job.backbone, CaMtlConfig(**job.model))
         nn.Module.to(model, device)
         freeze(model, job.freeze)
+        if job.gradient_checkpointing:
+            model.gradient_checkpointing_enable()
+        if job.compile:
+            model.encode = torch.compile(model.encode, dynamic=True)  # type: ignore[method-assign]
         optimizer = make_optimizer(
             model,
             learning_rate=job.learning_rate,
@@ -145,7 +150,7 @@ class _Run:
         )
         scored = TokenCount()
         log = RunLog(len(job.tasks), learner.tokens, scored, stream, device, resumed_at=state.step)
-        tokenizer = AutoTokenizer.from_pretrained(job.tokenizer)
+        tokenizer = AutoTokenizer.from_pretrained(resolve_backbone(job.tokenizer))
         return _Run(
             job, mixture, eval_sets, learner, Arithmetic(device, bfloat16), scored, tokenizer, state, log
         )

@@ -3,12 +3,22 @@
 from collections.abc import Sequence
 from typing import Any
 
-from camtl import CaMtlConfig
+from camtl import CaMtlModel
+from camtl.parameters import format_table, parameter_table
 from pipeline.tasks.base import Task
 
 
-def model_card(config: CaMtlConfig, tasks: Sequence[Task], results: dict[str, Any]) -> str:
-    """Markdown of a trained model's card."""
+def model_card(model: CaMtlModel, tasks: Sequence[Task], results: dict[str, Any], settings: str) -> str:
+    """Markdown of a trained model's card.
+
+    Args:
+        model: with what was frozen in training frozen.
+        tasks: in the order of their ids.
+        results: of the run.
+        settings: of the run, as YAML.
+    """
+    config = model.config
+    revision = f" (revision {config.backbone_revision})" if config.backbone_revision else ""
     rows = "\n".join(
         f"| {number} | {task.name} | {task.head.kind} | "
         + ", ".join(f"{name} {value:.1f}" for name, value in results["tasks"][task.name].items())
@@ -16,7 +26,7 @@ def model_card(config: CaMtlConfig, tasks: Sequence[Task], results: dict[str, An
         for number, task in enumerate(tasks)
     )
     parameters = results["parameters"]
-    return f"""# CA-MTL ({config.variant}) on {config.backbone}
+    return f"""# CA-MTL ({config.variant}) on {config.backbone}{revision}
 
 One encoder for {len(tasks)} tasks, conditioned on the task of every row
 (Pilault et al., *Conditionally Adaptive Multi-Task Learning*, ICLR 2021).
@@ -39,5 +49,17 @@ model = CaMtlModel.from_pretrained("model").eval()
 batch = AutoTokenizer.from_pretrained("model")(["A sentence."], return_tensors="pt")
 task_id = model.config.tasks.index("{tasks[0].name}")
 logits = model(**batch, task_ids=torch.tensor([task_id])).logits["{tasks[0].name}"]
+```
+
+## Where the parameters are
+
+```
+{format_table(parameter_table(model))}
+```
+
+## Settings
+
+```yaml
+{settings.strip()}
 ```
 """

@@ -15,6 +15,7 @@ from camtl.parameters import count_parameters
 from pipeline.figures import mix_figure, scores_figure
 from pipeline.model_card import model_card
 from pipeline.records import chunks, merge, read_summary
+from pipeline.run_directory import CONFIG
 from pipeline.tasks.base import Task
 from pipeline.tracking import Tracker
 
@@ -65,7 +66,7 @@ def finish_run(
     shutil.rmtree(writing, ignore_errors=True)
     shutil.copytree(checkpoint / "model", writing)
     (writing / "tasks.json").write_text(json.dumps([task.name for task in tasks], indent=1))
-    (writing / "README.md").write_text(model_card(model.config, tasks, results))
+    (writing / "README.md").write_text(model_card(model, tasks, results, (run_dir / CONFIG).read_text()))
     shutil.rmtree(target, ignore_errors=True)
     os.replace(writing, target)
     (run_dir / "results.json").write_text(json.dumps(results, indent=2) + "\n")

@@ -6,6 +6,7 @@ from typing import Any
 
 import transformers
 
+from camtl.parameters import format_table, parameter_table
 from pipeline import cluster, launch
 from pipeline.assembly import check_model, job_for, job_without_data, load_data, tasks_of
 from pipeline.config import Settings
@@ -37,7 +38,9 @@ def train(settings: Settings, show: Show = print) -> dict[str, Any]:
     """
     transformers.utils.logging.disable_progress_bar()
     tasks = tasks_of(settings)
-    check_model(job_without_data(settings, tasks))  # wrong settings are found before anything is written
+    shape = check_model(
+        job_without_data(settings, tasks)
+    )  # wrong settings are found before anything is written
     check_run(settings)
     cluster.connect()
     if settings.cluster.num_workers != 0:
@@ -58,6 +61,7 @@ def train(settings: Settings, show: Show = print) -> dict[str, Any]:
             f"training {mixture.max_steps} steps of {job.batch_size} rows over {rows} rows of {len(tasks)} tasks: "
             f"{run_dir}"
         )
+        show(format_table(parameter_table(shape)))
         candidates = mixture.max_steps * mixture.candidates_per_step
         if beyond := epochs_beyond(mixture.sizes, candidates, mixture.options.max_epochs):
             show(

@@ -217,6 +217,8 @@ def make_job(backbone: str, sizes: Sequence[int], **changes: Any) -> TrainJob:
         smoothing=0.5,
         batch_size=8,
         gradient_accumulation=1,
+        gradient_checkpointing=False,
+        compile=False,
         learning_rate=1e-3,
         new_parameters_learning_rate=2e-3,
         warmup_proportion=0.1,

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,20 @@ def test_a_resumed_run_consumes_the_same_rows_and_ends_with_the_same_weights(
     assert same(resumed.table("mix"), whole.table("mix", after=step))
     assert_same_weights(resumed.weights(8), whole.weights(8))
     assert resumed.metrics[-1]["scores"] == whole.metrics[-1]["scores"]
+
+
+def test_recomputing_or_compiling_the_layers_trains_the_same_model(
+    tmp_path: Path, tiny_backbone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    eager = partial(torch.compile, backend="aot_eager")  # the same graphs, without a compiler's minute
+    monkeypatch.setattr(torch, "compile", eager)
+    plain = run(tmp_path / "plain", tiny_backbone, max_steps=2)
+    for change in ("gradient_checkpointing", "compile"):
+        switched: dict[str, Any] = {change: True}
+        changed = run(tmp_path / change, tiny_backbone, max_steps=2, **switched)
+        assert same(changed.table("rows"), plain.table("rows")), change
+        for name, value in plain.weights(2).items():
+            torch.testing.assert_close(changed.weights(2)[name], value, rtol=1e-4, atol=1e-5, msg=name)
 
 
 @pytest.mark.parametrize(
