@@ -89,7 +89,10 @@ def plan_round(
         ValueError: fewer candidates than ranks.
     """
     if candidates_per_step < world_size:
-        raise ValueError(f"{candidates_per_step} candidates a step cannot feed {world_size} workers")
+        raise ValueError(
+            f"{candidates_per_step} candidates a step cannot feed {world_size} workers: "
+            "raise train.batch_size, or use fewer workers"
+        )
     total = steps * candidates_per_step
     drawn = apportion(weights, total)
     task = np.repeat(np.arange(len(sizes)), drawn)

@@ -157,6 +157,26 @@ def test_one_row_is_taken_and_none_gives_none() -> None:
     assert len(nothing) == len(scores) == 0
 
 
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=40), st.sampled_from([0.0, 0.25, 1.0]), st.data())
+def test_equal_scores_fill_the_batch_with_the_same_rows_every_time(
+    task_ids: list[int], value: float, data: st.DataObject
+) -> None:
+    tasks, k = torch.tensor(task_ids), data.draw(st.integers(1, len(task_ids)))
+    share = data.draw(st.sampled_from([None, 0.3]))
+    entropy = torch.full((len(tasks),), value)
+    chosen, scores = select_most_uncertain(entropy, tasks, k, max_share_per_task=share)
+    assert len(set(chosen.tolist())) == k
+    torch.testing.assert_close(scores, entropy)
+    again, _ = select_most_uncertain(entropy.clone(), tasks.clone(), k, max_share_per_task=share)
+    assert chosen.tolist() == again.tolist()
+
+
+def test_a_bound_breaks_ties_by_the_order_of_the_plan() -> None:
+    entropy, tasks = torch.full((6,), 0.5), torch.tensor([0, 0, 0, 1, 1, 1])
+    assert select_most_uncertain(entropy, tasks, 4, max_share_per_task=0.5)[0].tolist() == [0, 1, 3, 4]
+
+
 def test_candidates_that_are_all_certain_still_fill_the_batch() -> None:
     chosen, scores = select_most_uncertain(torch.zeros(6), torch.tensor([0, 1, 0, 1, 0, 1]), 4)
     assert len(set(chosen.tolist())) == 4
