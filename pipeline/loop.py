@@ -70,29 +70,45 @@ def train_on_rank(
     stream = CandidateStream(fetch)
     try:
         if resume_from is None:  # the first rows are on their way while the model is built
-            stream.request(mixture.current(SamplerState.initial(len(job.tasks))).of_rank(rank()))
-        run = _Run.start(job, mixture, stream, eval_sets, device, resume_from)
+            request_current(stream, mixture, SamplerState.initial(len(job.tasks)))
+        run = Run.start(job, mixture, stream, eval_sets, device, resume_from)
         if resume_from is not None:
-            stream.request(mixture.current(run.state).of_rank(rank(), after_step=run.state.step))
-        stream.wait_for_first()
-        run.log.begin()
-        while run.state.step < mixture.max_steps:
-            plan = mixture.current(run.state)
-            stream.request(mixture.upcoming(run.state, plan.drawn.tolist()).of_rank(rank()))
-            last = min(run.state.round_start + mixture.round_steps, mixture.max_steps)
-            for candidates in stream.next_round():
-                run.step(candidates, plan.weights)
-                if run.state.step == last:
-                    run.state = next_round(run.state, plan.drawn.tolist())
-                if run.state.step == last or run.evaluates() or run.saves():
-                    with run.log.paused():
-                        run.hand_over(report)
+            request_current(stream, mixture, run.state)
+        train_rounds(run, stream, report)
     finally:
         stream.close()
 
 
+def request_current(stream: CandidateStream, mixture: Mixture, state: SamplerState) -> None:
+    """Ask for what is left of the round that `state` is in, for this rank."""
+    stream.request(lambda: mixture.current(state).of_rank(rank(), after_step=state.step))
+
+
+def request_upcoming(stream: CandidateStream, mixture: Mixture, state: SamplerState) -> None:
+    """Ask for the round after the one that `state` is in, for this rank."""
+    stream.request(lambda: mixture.upcoming(state, mixture.drawn(state)).of_rank(rank()))
+
+
+def train_rounds(run: "Run", stream: CandidateStream, report: Report) -> None:
+    """Train round by round to the last step; the first round was asked for."""
+    mixture = run.mixture
+    stream.wait_for_first()
+    run.log.begin()
+    while run.state.step < mixture.max_steps:
+        request_upcoming(stream, mixture, run.state)
+        last = min(run.state.round_start + mixture.round_steps, mixture.max_steps)
+        plan, steps = stream.next_round()
+        for candidates in steps:
+            run.step(candidates, plan.weights)
+            if run.state.step == last:
+                run.state = next_round(run.state, plan.drawn.tolist())
+            if run.state.step == last or run.evaluates() or run.saves():
+                with run.log.paused():
+                    run.hand_over(report)
+
+
 @dataclass
-class _Run:
+class Run:
     """What one rank holds between steps."""
 
     job: TrainJob
@@ -113,7 +129,7 @@ class _Run:
         eval_sets: Sequence[EvalSet],
         device: torch.device,
         resume_from: Path | None,
-    ) -> "_Run":
+    ) -> "Run":
         """Build everything, and restore it where there is a checkpoint."""
         torch.manual_seed(mixture.seed)
         model = CaMtlModel.from_backbone(job.backbone, CaMtlConfig(**job.model))
@@ -151,7 +167,7 @@ class _Run:
         scored = TokenCount()
         log = RunLog(len(job.tasks), learner.tokens, scored, stream, device, resumed_at=state.step)
         tokenizer = AutoTokenizer.from_pretrained(resolve_backbone(job.tokenizer))
-        return _Run(
+        return Run(
             job, mixture, eval_sets, learner, Arithmetic(device, bfloat16), scored, tokenizer, state, log
         )
 
