@@ -2,9 +2,11 @@
 
     python tests/benchmarks/step.py [--rows 32] [--repeats 7] [--data <folder of Parquet>]
 
-Every figure is measured in one run, the candidates in turn, round by round, and compared by medians.
-Rows are those of the 8 GLUE tasks where there is a folder of them, else the embedded suite's. Ends
-with one line of JSON.
+`bert_*` is transformers' own `BertModel`: padded to the batch's longest row or to 128 tokens, or packed.
+Where nothing else is said matrix products are in bfloat16 if the processor has it, and everything
+trains. Every figure is measured in one run, the candidates in turn, round by round, and compared by
+medians. Rows are those of the 8 GLUE tasks where there is a folder of them, else the embedded suite's.
+Ends with one line of JSON.
 """
 
 import argparse
@@ -14,11 +16,9 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import ray
 import torch
 import transformers
 from torch import Tensor
@@ -28,15 +28,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from camtl import CaMtlConfig, CaMtlModel, PackedBatch, TokenRows
 from camtl.backbones import resolve_backbone
-from pipeline import cluster
-from pipeline.assembly import job_for
-from pipeline.config import Settings, TrainSettings
 from pipeline.distributed import has_bfloat16
-from pipeline.evaluate import EvalSet
 from pipeline.learner import Learner, make_optimizer, make_schedule
-from pipeline.loop import train_on_rank
-from pipeline.mixture import fetch_from_memory, fetch_with_ray_data, token_rows
-from pipeline.records import Records
+from pipeline.mixture import token_rows
 from pipeline.scoring import Arithmetic, Selection, TokenCount, entropies, predict
 from pipeline.sources import open_source
 from pipeline.tasks.base import Task
@@ -106,7 +100,7 @@ class Steps:
         self.random = np.random.default_rng(0)
         self.device = torch.device("cpu")
         self.tokens = TokenCount()
-        self.models = {variant: self._model(variant) for variant in ("base", "none")}
+        self.models = {variant: self._model(variant) for variant in ("base", "large")}
         self.bert = AutoModel.from_pretrained(resolve_backbone(BACKBONE)).train()
         self.bert_optimizer = torch.optim.AdamW(self.bert.parameters(), lr=LEARNING_RATE)
 
@@ -143,10 +137,27 @@ class Steps:
         """One optimiser step."""
         learner.step(rows, np.bincount(rows.task_ids, minlength=len(self.tasks)).astype(np.float64))
 
-    def plain_padded(self, rows: TokenRows) -> None:
-        """One optimiser step of a plain float32 BertModel, padded to the longest row allowed."""
-        input_ids, attention_mask = padded(rows, MAX_SEQ_LENGTH)
-        self.bert(input_ids=input_ids, attention_mask=attention_mask).pooler_output.square().mean().backward()
+    def plain_padded(self, rows: TokenRows, width: int, *, bfloat16: bool) -> None:
+        """One optimiser step of a plain `BertModel`, every row padded to `width`."""
+        input_ids, attention_mask = padded(rows, width)
+        self._train_bert(bfloat16, input_ids=input_ids, attention_mask=attention_mask)
+
+    def plain_packed(self, rows: TokenRows, *, bfloat16: bool) -> None:
+        """The same on packed rows: their positions, and a mask that keeps each to itself."""
+        batch = PackedBatch.pack(rows)
+        self._train_bert(
+            bfloat16,
+            input_ids=batch.input_ids,
+            token_type_ids=batch.token_type_ids,
+            position_ids=batch.position_ids,
+            attention_mask=batch.blocked_scores(None, torch.float32)[:, None],
+        )
+
+    def _train_bert(self, bfloat16: bool, **batch: Tensor) -> None:
+        with Arithmetic(self.device, bfloat16).autocast():
+            loss = self.bert(**batch).last_hidden_state.float().square().mean()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.bert.parameters(), 1.0)
         self.bert_optimizer.step()
         self.bert_optimizer.zero_grad()
 
@@ -169,19 +180,22 @@ class Steps:
 
 def measure(steps: Steps, repeats: int) -> dict[str, float]:
     """Seconds of every step, and the padding they leave."""
-    bfloat16 = has_bfloat16(steps.device)
+    fast = has_bfloat16(steps.device)
     batch = steps.batch
-    fast = {variant: steps.learner(variant, bfloat16) for variant in ("base", "none")}
+    base, large = (steps.learner(variant, fast) for variant in ("base", "large"))
     exact = steps.learner("base", False)
     rows, pool, per_task = steps.draw(batch), steps.draw(2 * batch), steps.draw(batch, per_task=True)
+    longest = int(rows.lengths.max())
     seconds = time_in_turn(
         {
-            "plain_bert_fp32_padded": lambda: steps.plain_padded(rows),
-            "plain_packed": lambda: steps.train(fast["none"], rows),
-            "camtl_packed": lambda: steps.train(fast["base"], rows),
-            "camtl_packed_fp32": lambda: steps.train(exact, rows),
-            "pool_2": lambda: steps.select_and_train(fast["base"], pool),
-            "algorithm_1": lambda: steps.select_and_train(fast["base"], per_task),
+            "bert_padded": lambda: steps.plain_padded(rows, longest, bfloat16=fast),
+            "bert_padded_to_128_fp32": lambda: steps.plain_padded(rows, MAX_SEQ_LENGTH, bfloat16=False),
+            "bert_packed": lambda: steps.plain_packed(rows, bfloat16=fast),
+            "camtl_base_packed": lambda: steps.train(base, rows),
+            "camtl_large_packed": lambda: steps.train(large, rows),
+            "camtl_base_packed_fp32": lambda: steps.train(exact, rows),
+            "pool_2": lambda: steps.select_and_train(base, pool),
+            "algorithm_1": lambda: steps.select_and_train(base, per_task),
         },
         repeats,
     )
@@ -194,41 +208,14 @@ def measure(steps: Steps, repeats: int) -> dict[str, float]:
     }
 
 
-def loop_rates(tasks: Sequence[Task], tables: Sequence[pa.Table], steps: int) -> dict[str, float]:
-    """The whole loop, rounds included, fed through Ray Data and fed from memory: rows/s and waiting."""
-    evals = {
-        task.name: {task.eval_splits[0][0]: table.slice(0, 8)}
-        for task, table in zip(tasks, tables, strict=True)
-    }
-    settings = Settings(train=TrainSettings(max_steps=steps, eval_every=None, checkpoint_every=None))
-    job = job_for(settings, tuple(tasks), tuple(table.num_rows for table in tables))
-    sets = EvalSet.of_tables(job.mixture.tasks, evals)
-    found = {}
-    cluster.connect()
-    feeds = {
-        "memory": fetch_from_memory(tables),
-        "ray_data": fetch_with_ray_data([ray.put(table) for table in tables]),
-    }
-    for name, fetch in feeds.items():
-        summaries: list[dict[str, Any]] = []
-
-        def report(
-            records: Records,
-            checkpoint: Path | None,
-            metrics: dict[str, Any] | None,
-            kept: list[dict[str, Any]] = summaries,
-        ) -> None:
-            kept.append(records.summary or {})
-
-        train_on_rank(job, fetch=fetch, eval_sets=sets, device=torch.device("cpu"), report=report)
-        seconds = sum(summary["seconds"] for summary in summaries)
-        found[f"loop_rows_per_second_{name}"] = (
-            sum(summary["rows_trained"] for summary in summaries) / seconds
-        )
-        found[f"loop_data_wait_fraction_{name}"] = (
-            sum(summary["seconds_waited"] for summary in summaries) / seconds
-        )
-    return found
+# (what, over what, budget): how many times as long the first may take as the second.
+RATIOS = (
+    ("camtl_base_packed", "bert_packed", 1.15),
+    ("camtl_large_packed", "bert_packed", 1.30),
+    ("camtl_base_packed", "bert_padded", 0.5),
+    ("pool_2", "camtl_base_packed", 1.7),
+    ("algorithm_1", "bert_padded_to_128_fp32", 0.8),
+)
 
 
 def main() -> None:
@@ -241,44 +228,26 @@ def main() -> None:
     parser.add_argument(
         "--data", default=None, help="folder of Parquet laid out like the Hub; default: embedded suite"
     )
-    parser.add_argument(
-        "--loop-steps", type=int, default=50, help="steps of the whole loop, per way of feeding it"
-    )
     arguments = parser.parse_args()
     transformers.utils.logging.disable_progress_bar()
     torch.manual_seed(0)
     tasks = resolve(GLUE) if arguments.data else TASKS
     tables = read_tables(tasks, arguments.data or "embedded", 250)
-    steps = Steps(tasks, as_rows(tables), arguments.rows)
-    found = measure(steps, arguments.repeats) | loop_rates(tasks, tables, arguments.loop_steps)
-    ratios = {
-        "camtl_over_plain_packed": found["camtl_packed"] / found["plain_packed"],
-        "algorithm_1_over_plain_bert_fp32_padded": found["algorithm_1"] / found["plain_bert_fp32_padded"],
-        "pool_2_over_no_scoring": found["pool_2"] / found["camtl_packed"],
-        "camtl_packed_over_plain_bert_fp32_padded": found["camtl_packed"] / found["plain_bert_fp32_padded"],
-    }
-    budget = {
-        "camtl_over_plain_packed": 1.15,
-        "algorithm_1_over_plain_bert_fp32_padded": 0.8,
-        "pool_2_over_no_scoring": 1.7,
-    }
+    found = measure(Steps(tasks, as_rows(tables), arguments.rows), arguments.repeats)
     print(
         f"{arguments.rows} rows of {len(tasks)} tasks, {found['tokens_a_row']:.1f} tokens a row, "
         f"{torch.get_num_threads()} threads"
     )
     for name, value in found.items():
-        if not name.startswith(("padding", "tokens", "loop")):
+        if not name.startswith(("padding", "tokens")):
             print(f"  {name:24} {value:8.3f} s   {arguments.rows / value:7.1f} rows/s")
-    for name, value in ratios.items():
-        limit = f"   (at most x{budget[name]})" if name in budget else ""
-        print(f"  {name:42} x{value:.2f}{limit}")
+    ratios = {}
+    for what, over, budget in RATIOS:
+        name = f"{what} / {over}"
+        ratios[name] = found[what] / found[over]
+        print(f"  {name:44} x{ratios[name]:.2f}   (at most x{budget:.2f})")
     print(
         f"  padding: training {found['padding_training']:.1%}, scoring {found['padding_scoring']:.1%}   (at most 5%)"
-    )
-    rate, memory = found["loop_rows_per_second_ray_data"], found["loop_rows_per_second_memory"]
-    print(
-        f"  whole loop: {rate:.1f} rows/s through Ray Data, {memory:.1f} from memory "
-        f"({rate / memory:.0%}, at least 95%), waiting {found['loop_data_wait_fraction_ray_data']:.1%}   (at most 2%)"
     )
     print(json.dumps({**found, **ratios}))
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch._dynamo.utils import counters
 from transformers import AutoConfig, AutoModel, BertConfig, BertForMaskedLM, PreTrainedModel
 
 from camtl import CaMtlModel, PackedBatch
@@ -198,3 +199,15 @@ def test_a_local_layer_sees_no_further_than_its_window() -> None:
     assert not (seen & far)[real].any()
     assert (seen.sum(-1)[real] <= 9).all()
     assert ((batch.blocked_scores(None, torch.float32) == 0).sum(-1)[real] >= 9).all()
+
+
+@pytest.mark.parametrize(("family", "variant"), [("bert", "large"), ("modernbert", "base")])
+def test_the_encoder_compiles_to_one_graph_for_every_width(family: str, variant: str) -> None:
+    model = of_family(family, variant)
+    torch.compiler.reset()
+    compiled = torch.compile(model.encode, fullgraph=True, dynamic=True, backend="aot_eager")
+    before = counters["stats"]["unique_graphs"]
+    for lengths in ([5, 16, 3, 9, 12], [4, 7, 11]):
+        batch = PackedBatch.pack(make_rows(lengths, [0, 1, 2, 0, 1][: len(lengths)]))
+        assert_near(compiled(batch), model.encode(batch))
+    assert counters["stats"]["unique_graphs"] == before + 1
