@@ -70,6 +70,11 @@ class ConditionalEncoder(PreTrainedModel):
             for owner, name in self.family.norms(self.layers()[number]):
                 make_conditional(owner, name, size, self._holder)
         if config.bottleneck != "none":
+            if config.bottleneck_reduction > hidden:
+                raise ValueError(
+                    f"bottleneck_reduction={config.bottleneck_reduction} leaves nothing of the backbone's hidden size "
+                    f"{hidden}: give at most {hidden}"
+                )
             count = 1 if config.bottleneck == "top" else layers
             self.bottlenecks = nn.ModuleList(
                 ConditionalBottleneck(size, hidden, config.bottleneck_reduction) for _ in range(count)

@@ -295,3 +295,10 @@ def test_a_small_task_embedding_saves_most_of_the_generators() -> None:
         torch.stack(row_logits(small, make_rows([5, 4], [1, 1]))),
         torch.stack(row_logits(small, make_rows([5, 4], [1, 1]), pack=True)),
     )
+
+
+def test_a_bottleneck_of_no_width_is_refused() -> None:
+    with pytest.raises(
+        ValueError, match="bottleneck_reduction=33 leaves nothing of the backbone's hidden size 32"
+    ):
+        make_model(bottleneck_reduction=33)
