@@ -25,6 +25,20 @@ def test_classification_metrics_by_hand() -> None:
     assert mcc == pytest.approx(100 * (2 * 1 - 1 * 1) / (3 * 3 * 2 * 2) ** 0.5)
 
 
+def test_macro_f1_counts_a_rare_class_as_much_as_a_frequent_one() -> None:
+    # 3 of the 4 rows of class 0 are found by 4 guesses, 1 of 2 of class 1 by 3, the row of class 2 by none
+    labels = np.array([0, 0, 0, 0, 1, 1, 2])
+    predictions = np.array([0, 0, 0, 1, 1, 0, 1])
+    by_class = [2 * 3 / (4 + 4), 2 * 1 / (3 + 2), 0.0]
+    assert METRICS["f1_macro"](predictions, labels) == pytest.approx(100 * np.mean(by_class))
+    assert METRICS["f1_macro"](labels, labels) == 100.0
+
+
+def test_macro_f1_is_over_the_classes_that_occur() -> None:
+    assert METRICS["f1_macro"](np.array([0, 0]), np.array([0, 0])) == 100.0
+    assert METRICS["f1_macro"](np.array([0, 2]), np.array([0, 0])) == pytest.approx(100 * (2 / 3 + 0) / 2)
+
+
 def test_correlations_by_hand() -> None:
     predictions = np.array([[0.0], [1.0], [2.0], [9.0]], dtype=np.float32)
     labels = np.array([0.0, 1.0, 2.0, 3.0], dtype=np.float32)
