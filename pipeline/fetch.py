@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.prepared import PreparedSplit, whole
-from pipeline.tokenization import SCHEMA
 
 if TYPE_CHECKING:
     import ray
@@ -72,7 +71,7 @@ def _read_rows(path: str, rows: Ints) -> list[pa.Table]:
         ends = np.cumsum(sizes)
         group_of = np.searchsorted(ends, rows, side="right")
         return [
-            file.read_row_group(group, columns=SCHEMA.names, use_threads=False).take(
+            file.read_row_group(group, use_threads=False).take(
                 pa.array(rows[group_of == group] - (ends[group] - sizes[group]))
             )
             for group in np.unique(group_of).tolist()

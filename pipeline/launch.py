@@ -128,7 +128,7 @@ def _train_on_workers(
             storage_path=settings.storage_path or str(run_dir),
             failure_config=FailureConfig(max_failures=settings.max_failures),
             checkpoint_config=CheckpointConfig(num_to_keep=KEEP, checkpoint_score_attribute="average"),
-            callbacks=[_WriteRecords(str(run_dir), job.mixture.tasks)],
+            callbacks=[WriteRecords(str(run_dir), job.mixture.tasks)],
         ),
     )
     try:
@@ -142,7 +142,7 @@ def _train_on_workers(
     return _best(result.best_checkpoints or [])
 
 
-class _WriteRecords(UserCallback):
+class WriteRecords(UserCallback):
     """Runs in Ray Train's controller, on the driver's node: what the ranks report becomes a chunk."""
 
     def __init__(self, run_dir: str, tasks: Sequence[str]) -> None:
