@@ -3,9 +3,57 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from camtl.heads import HeadSpec
+
+FILES = "files"  # the `dataset` of a task whose rows are in files of its own
+
+# Kind -> sets of roles, of which a task's `columns` fill one. A value is a column's name; `answers.text` is a field
+# of a column of structs (or of lists of them). What is not here is read by `text_columns` and `label_column`.
+ROLES: dict[str, tuple[tuple[str, ...], ...]] = {
+    # Rows of one paragraph and question are judged together (MultiRC); their numbers.
+    "classification": ((), ("paragraph", "question")),
+    "regression": ((),),
+    # Marked words: characters from start to end (exclusive) of the first and the second text (WiC), or words of one
+    # text, by number among its words between spaces and by their own text (WSC).
+    "marked": (("start1", "end1", "start2", "end2"), ("word1", "word1_text", "word2", "word2_text")),
+    # A column of lists, or "first,second": a column each. With `answers`, a list of texts, those choices are right
+    # (ReCoRD); without, `label_column` has the number of the right one.
+    "choice": (("choices",), ("choices", "answers")),
+    "tagging": (("tokens", "tags"),),  # lists of words, and of tags by number or by name
+    # `answers`: lists of texts. `starts` and `ends` (inclusive): where they stand in the context; without them the
+    # first place of an answer's text is taken.
+    "span": (
+        ("question", "context", "answers"),
+        ("question", "context", "answers", "starts"),
+        ("question", "context", "answers", "starts", "ends"),
+    ),
+}
+# Kind -> how many texts it takes by `text_columns`, at least and at most.
+TEXTS = {
+    "classification": (1, 2),
+    "regression": (1, 2),
+    "marked": (1, 2),
+    "choice": (2, 2),
+    "tagging": (0, 0),
+    "span": (0, 0),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubSubset:
+    """Where the Hub keeps a task's rows together with those of others, which a folder keeps apart.
+
+    Attributes:
+        config: Configuration on the Hub.
+        column, value: The rows with this value in this column are the task's.
+    """
+
+    config: str
+    column: str
+    value: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,12 +62,21 @@ class Task:
 
     Attributes:
         name: Name in settings, results and folders.
-        dataset: Hub id of the data set; `embedded` for the suite that the project generates.
+        dataset: Hub id of the data set; `embedded` for the suite that the project generates, `files` for a task
+            with `files` of its own.
         config: The data set's configuration.
-        text_columns: One or two columns; two are encoded as a pair.
-        label_column: Class indices, or the values of a regression.
+        hub_subset: Where the rows are on the Hub, if not in a configuration of their own.
+        files: (split, absolute path) of a task with files of its own, whatever the run's source is.
+        text_columns: One or two texts; two are encoded as a pair. A text is a column's name or a template such as
+            "{question} {answer}". In a choice the second one is told for each choice: `{choice}` in the template, or
+            `@placeholder` in the column's text, stands for it.
+        wording: {column: {value: words}}: what templates say in place of a column's values.
+        columns: {role: column} of the kinds that read more than texts and a label, see `ROLES`.
+        label_column: Class numbers or names, values of a regression, or numbers of the right choice. A row of
+            class -1 has no label: it is not trained on, and it is predicted but not measured.
         head: What is predicted. It carries `label_names` too, so that a saved model knows them.
-        label_names: Names of the classes in the order of their numbers; empty for a regression.
+        label_names: Names of the classes or tags in the order of their numbers; empty for other kinds.
+        max_seq_length: Longest encoding in tokens, where that is less than the run's.
         metrics: Official metrics, names in `pipeline.tasks.metrics.METRICS`.
         train_split: Split that is trained on.
         eval_splits: (split, prefix of its metrics' names); of several, those that the source has are used.
@@ -30,11 +87,16 @@ class Task:
     name: str
     dataset: str
     config: str
-    text_columns: tuple[str, ...]
     head: HeadSpec
     metrics: tuple[str, ...]
+    hub_subset: HubSubset | None = None
+    files: tuple[tuple[str, str], ...] = ()
+    text_columns: tuple[str, ...] = ()
+    wording: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)
     label_column: str = "label"
     label_names: tuple[str, ...] = ()
+    max_seq_length: int | None = None
     train_split: str = "train"
     eval_splits: tuple[tuple[str, str], ...] = (("validation", ""),)
     uncertainty_from: str | None = None
@@ -45,9 +107,26 @@ class Task:
             raise ValueError(
                 f"task name {self.name!r}: use letters, digits, '_', '-' and '.' (it names folders)"
             )
-        if len(self.text_columns) not in (1, 2):
-            raise ValueError(f"task {self.name!r} has text_columns {self.text_columns}: give one or two")
+        kind = self.head.kind
+        least, most = TEXTS[kind]
+        if not least <= len(self.text_columns) <= most:
+            wanted = {(1, 2): "one or two", (2, 2): "two", (0, 0): "none: its texts are among `columns`"}
+            raise ValueError(
+                f"task {self.name!r} has text_columns {self.text_columns}: give {wanted[least, most]}"
+            )
+        if set(self.columns) not in map(set, ROLES[kind]):
+            raise ValueError(
+                f"task {self.name!r} of kind {kind} has columns for {', '.join(self.columns) or 'nothing'}: "
+                f"give {' or '.join(', '.join(roles) or 'none' for roles in ROLES[kind])}"
+            )
         if not self.metrics or not self.eval_splits:
             raise ValueError(f"task {self.name!r} needs at least one metric and one evaluation split")
+        if self.max_seq_length is not None and self.max_seq_length < 8:
+            raise ValueError(f"task {self.name!r} has max_seq_length {self.max_seq_length}: give 8 or more")
         if self.label_names and not self.head.label_names:
             object.__setattr__(self, "head", replace(self.head, label_names=self.label_names))
+
+    @property
+    def source(self) -> str:
+        """Where its rows come from, in a few words."""
+        return f"{len(self.files)} files" if self.files else f"{self.dataset}/{self.config}"
