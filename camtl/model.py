@@ -1,10 +1,11 @@
 """`CaMtlModel`: one pretrained encoder, conditioned on the task of every row, with a head per task.
 
-Shape suffixes: B rows, S sequences, W tokens a sequence, H hidden.
+Shape suffixes: B rows, E encodings of them (most rows are one), S sequences, W tokens a sequence, H hidden,
+N = S * W.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from camtl.backbones import family_of, read_config, read_weights
 from camtl.backbones.pretrained import POOLER
 from camtl.config import CaMtlConfig
 from camtl.encoder import ConditionalEncoder
-from camtl.heads import LinearHead
+from camtl.heads import HEADS, Head
 from camtl.packing import PackedBatch
 from camtl.saving import SavesAdapters
 
@@ -26,13 +27,16 @@ class CaMtlOutput(ModelOutput):
     Attributes:
         loss: mean of `task_losses` over the tasks present; None without labels.
         task_losses: {task: mean loss of its rows}, for the tasks with labels; None without labels.
-        logits: {task: [rows of the task, labels]}, rows in batch order; tasks without rows are absent.
+        row_losses: {task: loss of each of its rows, in batch order}, likewise.
+        logits: {task: [rows of the task, labels]}, rows in batch order; tasks without rows are absent. Of
+            a choice [rows, choices], of a tagging [marked tokens, labels], of a span [windows, 2, positions].
         last_hidden_state: [B, W, H]; of a packed batch [S, W, H].
-        pooler_output: [B, H].
+        pooler_output: [B, H]; of rows with several encodings one for each of these.
     """
 
     loss: Tensor | None = None
     task_losses: dict[str, Tensor] | None = None
+    row_losses: dict[str, Tensor] | None = None
     logits: dict[str, Tensor] | None = None
     last_hidden_state: Tensor | None = None
     pooler_output: Tensor | None = None
@@ -49,7 +53,10 @@ class CaMtlModel(SavesAdapters, ConditionalEncoder):
         if config.new_pooler or not self.family.has_pooler:
             self.pooler = nn.Sequential(nn.Linear(hidden, hidden), nn.Tanh())
         self.heads = nn.ModuleDict(
-            {task: LinearHead(config.head_spec(task), hidden, config.dropout or 0.0) for task in config.tasks}
+            {
+                task: HEADS[spec.kind](spec, hidden, config.dropout or 0.0)
+                for task, spec in zip(config.tasks, map(config.head_spec, config.tasks), strict=True)
+            }
         )
         self.post_init()
 
@@ -93,6 +100,7 @@ class CaMtlModel(SavesAdapters, ConditionalEncoder):
         token_type_ids: Tensor | None = None,
         task_ids: Tensor | None = None,
         labels: dict[str, Tensor] | None = None,
+        token_marks: Tensor | None = None,
         *,
         packed: PackedBatch | None = None,
         **_: Any,
@@ -102,8 +110,10 @@ class CaMtlModel(SavesAdapters, ConditionalEncoder):
         Args:
             input_ids, attention_mask, token_type_ids: a padded batch, [B, W], W at most L.
             task_ids: index of each row's task in `config.tasks`, int64, [B].
-            labels: {task: labels of that task's rows, in batch order}.
-            packed: a packed batch instead of the four above.
+            labels: {task: labels of that task's rows, in batch order}. Taggings and spans have theirs in
+                the marks; what stands here only says that their loss is wanted.
+            token_marks: of a padded batch with tasks that read single tokens, [B, W] (`TokenRows`).
+            packed: a packed batch instead of all these but the labels.
 
         Raises:
             ValueError: neither or half of a batch, a task id out of range, a row longer than
@@ -114,7 +124,7 @@ class CaMtlModel(SavesAdapters, ConditionalEncoder):
                 raise ValueError(
                     "pass input_ids with task_ids (index in config.tasks), or packed=PackedBatch(...)"
                 )
-            packed = PackedBatch.from_padded(input_ids, attention_mask, token_type_ids, task_ids)
+            packed = PackedBatch.from_padded(input_ids, attention_mask, token_type_ids, task_ids, token_marks)
         if packed.longest > self.config.max_seq_length:
             raise ValueError(
                 f"a row of {packed.longest} tokens is longer than max_seq_length={self.config.max_seq_length}"
@@ -123,39 +133,47 @@ class CaMtlModel(SavesAdapters, ConditionalEncoder):
             if not 0 <= task < len(self.config.tasks):
                 raise ValueError(f"task id {task} is outside 0..{len(self.config.tasks) - 1} (config.tasks)")
         hidden_SWH = self.encode(packed)
-        first_BH = hidden_SWH.flatten(0, 1)[packed.row_starts]
-        pooled_BH = self._pool(first_BH)
+        states_NH = hidden_SWH.flatten(0, 1)
+        pooled_EH = self._pool(states_NH[packed.encoding_starts])
         logits = {
-            self.config.tasks[task]: self.heads[self.config.tasks[task]](pooled_BH[rows])
-            for task, rows in packed.rows_by_task.items()
+            self.config.tasks[task]: self.head(task)(states_NH, pooled_EH, where)
+            for task, where in packed.rows_by_task.items()
         }
-        task_losses = None if labels is None else self._task_losses(logits, labels)
+        row_losses = None if labels is None else self._row_losses(packed, logits, labels)
+        task_losses = None if row_losses is None else {name: rows.mean() for name, rows in row_losses.items()}
         return CaMtlOutput(
             loss=torch.stack(list(task_losses.values())).mean() if task_losses else None,
             task_losses=task_losses,
+            row_losses=row_losses,
             logits=logits,
             last_hidden_state=hidden_SWH,
-            pooler_output=pooled_BH,
+            pooler_output=pooled_EH,
         )
 
-    def _pool(self, first_BH: Tensor) -> Tensor:
-        """The first tokens' states through a dense layer and tanh, as BERT's pooler does, [B, H]."""
-        if self.config.new_pooler or not self.family.has_pooler:
-            return self.pooler(first_BH)
-        return self.encoder.get_submodule("pooler")(first_BH[:, None])
+    def head(self, task: int) -> Head:
+        """The head of a task by its id."""
+        return cast(Head, self.heads[self.config.tasks[task]])
 
-    def _task_losses(self, logits: dict[str, Tensor], labels: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _pool(self, first_EH: Tensor) -> Tensor:
+        """The first tokens' states through a dense layer and tanh, as BERT's pooler does, [E, H]."""
+        if self.config.new_pooler or not self.family.has_pooler:
+            return self.pooler(first_EH)
+        return self.encoder.get_submodule("pooler")(first_EH[:, None])
+
+    def _row_losses(
+        self, packed: PackedBatch, logits: dict[str, Tensor], labels: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
         losses = {}
         for task, task_labels in labels.items():
             if task not in logits:
                 raise ValueError(f"labels for task {task!r}, which has no rows in the batch")
-            if len(task_labels) != len(logits[task]):
+            number = self.config.tasks.index(task)
+            where = packed.rows_by_task[number]
+            if len(task_labels) != where.num_rows:
                 raise ValueError(
-                    f"task {task!r}: {len(logits[task])} rows in the batch, {len(task_labels)} labels"
+                    f"task {task!r}: {where.num_rows} rows in the batch, {len(task_labels)} labels"
                 )
-            head = self.heads[task]
-            assert isinstance(head, LinearHead)
-            losses[task] = head.loss(logits[task], task_labels)
+            losses[task] = self.head(number).row_losses(logits[task], task_labels, where)
         return losses
 
 

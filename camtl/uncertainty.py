@@ -15,17 +15,19 @@ def normalized_entropy(logits: Tensor) -> Tensor:
     """Shannon entropy of the predicted distribution over its largest value, log C (paper eq. 7).
 
     Args:
-        logits: [N, C]. One column (regression) has no distribution and gives 0.
+        logits: [..., C]. An entry of -inf is no class: C is then the number of the others. One column
+            (regression) has no distribution and gives 0.
 
     Returns:
-        [N], float32, in [0, 1].
+        [...], float32, in [0, 1].
     """
-    classes = logits.shape[-1]
-    if classes == 1:
+    if logits.shape[-1] == 1:
         return torch.zeros(logits.shape[:-1], device=logits.device)
-    log_probabilities = torch.log_softmax(logits.float(), dim=-1)
-    entropy = -(log_probabilities.exp() * log_probabilities).sum(dim=-1)
-    largest = torch.log(torch.tensor(float(classes))).item() + EPSILON
+    allowed = logits > float("-inf")
+    log_probabilities = torch.log_softmax(logits.float(), dim=-1).masked_fill(~allowed, 0.0)
+    probabilities = log_probabilities.exp().masked_fill(~allowed, 0.0)
+    entropy = -(probabilities * log_probabilities).sum(dim=-1)
+    largest = torch.log(allowed.sum(dim=-1).float()) + EPSILON
     return (entropy / largest).clamp(0.0, 1.0)
 
 

@@ -16,7 +16,8 @@ from pipeline.tasks.base import Task
 from pipeline.tasks.metrics import average, majority_metrics, task_metrics
 
 BATCH_ROWS = 128
-Share = dict[int, list[tuple[NDArray[np.int64], NDArray[np.float32]]]]
+Outputs = list[NDArray[np.float32]]  # what a head gives for a row, an array for each part of it
+Share = dict[int, dict[int, Outputs]]  # {set: {row: outputs}}
 Predictions = dict[str, dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]]
 
 
@@ -63,20 +64,12 @@ def predict_all(model: CaMtlModel, sets: Sequence[EvalSet], arithmetic: Arithmet
 def predict_share(
     model: CaMtlModel, sets: Sequence[EvalSet], arithmetic: Arithmetic, rank: int, world_size: int
 ) -> Share:
-    """Logits of every `world_size`-th row of every set, from row `rank` on: {set: [(rows, logits)]}."""
+    """Outputs of every `world_size`-th row of every set, from row `rank` on: {set: {row: outputs}}."""
     model.eval()
     own = [np.arange(rank, len(part.rows), world_size) for part in sets]
     rows = TokenRows.concatenate([part.rows.take(numbers) for part, numbers in zip(sets, own, strict=True)])
-    starts = np.cumsum([0, *(len(numbers) for numbers in own)])
-    share: Share = {}
-    for numbers, logits in predict(model, rows, arithmetic, batch_rows=BATCH_ROWS).values():
-        owner = np.searchsorted(starts, numbers, side="right") - 1
-        for index in np.unique(owner):
-            mine = owner == index
-            share.setdefault(int(index), []).append(
-                (own[index][numbers[mine] - starts[index]], logits.numpy()[mine])
-            )
-    return share
+    outputs = iter(predict(model, rows, arithmetic, batch_rows=BATCH_ROWS))
+    return {index: {int(row): next(outputs) for row in numbers} for index, numbers in enumerate(own)}
 
 
 def merge_shares(tasks: Sequence[str], sets: Sequence[EvalSet], shares: Sequence[Share]) -> Predictions:
@@ -87,13 +80,13 @@ def merge_shares(tasks: Sequence[str], sets: Sequence[EvalSet], shares: Sequence
     """
     predictions: Predictions = {}
     for index, part in enumerate(sets):
-        pieces = [piece for share in shares for piece in share.get(index, [])]
-        numbers = np.concatenate([numbers for numbers, _ in pieces])
-        if not np.array_equal(np.sort(numbers), np.arange(len(part.rows))):
+        scored = [row for share in shares for row in share.get(index, {})]
+        if sorted(scored) != list(range(len(part.rows))):
             raise RuntimeError(
                 f"split {part.split!r} of {tasks[part.task]!r}: a row was scored twice or not at all"
             )
-        logits = np.concatenate([values for _, values in pieces])[np.argsort(numbers)]
+        outputs = {row: found for share in shares for row, found in share.get(index, {}).items()}
+        logits = np.stack([outputs[row][0] for row in range(len(part.rows))])
         predictions.setdefault(tasks[part.task], {})[part.split] = (logits, part.rows.labels)
     return predictions
 

@@ -11,8 +11,7 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import get_linear_schedule_with_warmup
 
-from camtl import CaMtlModel, PackedBatch, TokenRows
-from camtl.uncertainty import normalized_entropy
+from camtl import CaMtlModel, CaMtlOutput, PackedBatch, TokenRows
 from pipeline.distributed import world_size
 from pipeline.scoring import Arithmetic, TokenCount
 
@@ -121,22 +120,27 @@ class Learner:
         labels = {
             name: values.to(device, non_blocking=True) for name, values in rows.labels_by_task(names).items()
         }
+        moved = packed.to(device)
         with self.arithmetic.autocast():
-            output = self._wrapped(packed=packed.to(device), labels=labels)
-        loss = self._absent_heads(output.logits)
-        for task in packed.rows_by_task:
-            summed = output.task_losses[names[task]] * len(labels[names[task]])
+            output = self._wrapped(packed=moved, labels=labels)
+        loss = self._untouched(output)
+        for task, where in moved.rows_by_task.items():
+            summed = output.row_losses[names[task]].sum()
             losses[task] += summed.detach()
-            entropy[task] += normalized_entropy(output.logits[names[task]].detach()).sum()
+            uncertainty = self.model.head(task).row_uncertainty(output.logits[names[task]].detach(), where)
+            entropy[task] += uncertainty.sum()
             loss = loss + summed / (float(rows_per_task[task]) * tasks_present)
         (loss * world_size()).backward()  # DDP takes the mean over ranks, the global loss is a sum
 
-    def _absent_heads(self, logits: dict[str, Tensor]) -> Tensor:
-        """Zero, through the heads without rows here: DDP waits for every parameter's gradient."""
+    def _untouched(self, output: CaMtlOutput) -> Tensor:
+        """Zero, through what no row here reaches (heads, the pooler): DDP waits for every parameter's gradient."""
         zero = torch.zeros((), device=self.arithmetic.device)
         if world_size() > 1:
+            assert output.logits is not None
+            assert output.pooler_output is not None
+            zero = zero + 0.0 * output.pooler_output.float().sum()
             for name, head in self.model.heads.items():
-                if name not in logits:
+                if name not in output.logits:
                     zero = (
                         zero + 0.0 * torch.stack([parameter.sum() for parameter in head.parameters()]).sum()
                     )

@@ -35,7 +35,7 @@ from pipeline.sampler import (
     next_round,
     observe,
 )
-from pipeline.scoring import Arithmetic, TokenCount, entropies, predict, task_sums
+from pipeline.scoring import Arithmetic, TokenCount, task_sums, uncertainties
 
 NOT_EVALUATED = -101.0  # in place of an average, and below any: metrics lie in -100 to 100
 
@@ -183,10 +183,7 @@ class Run:
         entropy = None
         if selection.by_uncertainty:
             model = self.learner.model.train(selection.dropout)
-            scores = predict(
-                model, candidates, self.scoring, batch_rows=len(candidates), tokens=self.scored_tokens
-            )
-            entropy = entropies(scores, len(candidates))
+            entropy = uncertainties(model, candidates, self.scoring, self.scored_tokens)
             chosen = selection.choose(entropy, candidates.task_ids, k)
         rows = candidates.take(chosen)
         sums = all_reduce_sum(task_sums(entropy, candidates.task_ids, rows.task_ids, len(job.tasks)), device)

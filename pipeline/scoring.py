@@ -3,7 +3,7 @@
 Shapes: n rows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from camtl import CaMtlModel, PackedBatch, TokenRows
-from camtl.uncertainty import normalized_entropy, select_most_uncertain
+from camtl.uncertainty import select_most_uncertain
 
 
 @dataclass(frozen=True)
@@ -42,53 +42,67 @@ class TokenCount:
 
 
 @torch.no_grad()
-def predict(
-    model: CaMtlModel,
-    rows: TokenRows,
-    arithmetic: Arithmetic,
-    *,
-    batch_rows: int,
-    tokens: TokenCount | None = None,
-) -> dict[int, tuple[NDArray[np.int64], Tensor]]:
-    """Logits of rows of any tasks, packed; the model's mode (dropout) is left as it is.
+def uncertainties(
+    model: CaMtlModel, rows: TokenRows, arithmetic: Arithmetic, tokens: TokenCount | None = None
+) -> Tensor:
+    """Normalised entropy of every row, on the host, [n]; the model's mode (dropout) is left as it is.
 
     Args:
         model: the model.
+        rows: candidates of any tasks; all are computed at once.
+        arithmetic: device and precision.
+        tokens: counts what was computed.
+    """
+    entropy = torch.zeros(len(rows), device=arithmetic.device)
+    for batch, _, logits in _forward(model, rows, arithmetic, len(rows), tokens):
+        for task, where in batch.rows_by_task.items():
+            found = model.head(task).row_uncertainty(logits[model.config.tasks[task]], where)
+            entropy[where.rows] = found
+    return entropy.cpu()
+
+
+@torch.no_grad()
+def predict(
+    model: CaMtlModel, rows: TokenRows, arithmetic: Arithmetic, *, batch_rows: int
+) -> list[list[NDArray[np.float32]]]:
+    """What the heads give for every row, an array per encoding, in the order of the rows.
+
+    Args:
+        model: the model; its mode (dropout) is left as it is.
         rows: what to predict, [n].
         arithmetic: device and precision.
         batch_rows: rows computed at once.
-        tokens: counts what was computed.
 
     Returns:
-        {task id: (numbers of the task's rows, logits [rows, labels] on the host)}.
+        Of each row: its logits [C], value [1], or scores [choices], as one array; the logits
+        [marked tokens, C] of a tagging as one; of a span one of [positions, 2] for each window.
     """
-    found: dict[int, list[tuple[NDArray[np.int64], Tensor]]] = {}
-    by_length = np.argsort(rows.lengths, kind="stable") if len(rows) > batch_rows else np.arange(len(rows))
+    found: list[list[NDArray[np.float32]]] = [[] for _ in range(len(rows))]
+    for batch, numbers, logits in _forward(model, rows, arithmetic, batch_rows, None):
+        for task, where in batch.rows_by_task.items():
+            head = model.head(task)
+            outputs = head.split(logits[model.config.tasks[task]].float().cpu(), where.to("cpu"))
+            for row, arrays in zip(numbers[where.rows.cpu().numpy()], outputs, strict=True):
+                found[row] = arrays
+    return found
+
+
+def _forward(
+    model: CaMtlModel, rows: TokenRows, arithmetic: Arithmetic, batch_rows: int, tokens: TokenCount | None
+) -> Iterator[tuple[PackedBatch, NDArray[np.int64], dict[str, Tensor]]]:
+    """(batch on the device, numbers of its rows, logits by task) of all rows, alike in length if not all at once."""
+    by_length = (
+        np.argsort(rows.row_lengths, kind="stable") if len(rows) > batch_rows else np.arange(len(rows))
+    )
     for begin in range(0, len(rows), batch_rows):
         numbers = by_length[begin : begin + batch_rows]
         batch_of_rows = rows.take(numbers)
         batch = PackedBatch.pack(batch_of_rows)
         if tokens is not None:
             tokens.add(batch, batch_of_rows)
+        moved = batch.to(arithmetic.device)
         with arithmetic.autocast():
-            logits = model(packed=batch.to(arithmetic.device)).logits
-        for task, positions in batch.rows_by_task.items():
-            found.setdefault(task, []).append((numbers[positions.numpy()], logits[model.config.tasks[task]]))
-    return {
-        task: (
-            np.concatenate([numbers for numbers, _ in parts]),
-            torch.cat([part for _, part in parts]).float().cpu(),
-        )
-        for task, parts in found.items()
-    }
-
-
-def entropies(predictions: Mapping[int, tuple[NDArray[np.int64], Tensor]], rows: int) -> Tensor:
-    """Normalised entropy of every row, on the host, [rows]."""
-    entropy = torch.zeros(rows)
-    for numbers, logits in predictions.values():
-        entropy[torch.from_numpy(numbers)] = normalized_entropy(logits)
-    return entropy
+            yield moved, numbers, model(packed=moved).logits
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,7 +31,7 @@ from camtl.backbones import resolve_backbone
 from pipeline.distributed import has_bfloat16
 from pipeline.learner import Learner, make_optimizer, make_schedule
 from pipeline.mixture import token_rows
-from pipeline.scoring import Arithmetic, Selection, TokenCount, entropies, predict
+from pipeline.scoring import Arithmetic, Selection, TokenCount, uncertainties
 from pipeline.sources import open_source
 from pipeline.tasks.base import Task
 from pipeline.tasks.embedded import TASKS
@@ -173,8 +173,8 @@ class Steps:
         )
         model = learner.model.eval()
         scoring = Arithmetic(self.device, has_bfloat16(self.device))
-        scores = predict(model, pool, scoring, batch_rows=len(pool), tokens=self.tokens)
-        chosen = selection.choose(entropies(scores, len(pool)), pool.task_ids, self.batch)
+        entropy = uncertainties(model, pool, scoring, self.tokens)
+        chosen = selection.choose(entropy, pool.task_ids, self.batch)
         self.train(learner, pool.take(chosen))
 
 

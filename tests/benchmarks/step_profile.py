@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from camtl import CaMtlConfig, CaMtlModel, HeadSpec, TokenRows
 from camtl.freezing import freeze
-from camtl.heads import LinearHead
+from camtl.heads.pooled import ClassificationHead
 from camtl.modules import (
     ConditionalAlignment,
     ConditionalAttentionBias,
@@ -59,7 +59,7 @@ PARTS: dict[type[nn.Module], str] = {
     ConditionalAttentionBias: "conditional attention",
     ConditionalBottleneck: "conditional bottleneck",
     ConditionalLayerNorm: "conditional layer norm",
-    LinearHead: "heads",
+    ClassificationHead: "heads",
 }
 TASKS = 8
 PROFILED_STEPS = 3

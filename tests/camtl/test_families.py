@@ -65,7 +65,7 @@ def test_packing_changes_neither_a_row_nor_a_gradient(family: str, variant: str)
     assert wide.last_hidden_state is not None
     assert packed.last_hidden_state is not None
     for row, length in enumerate(LENGTHS):
-        assert_near(packed.last_hidden_state[batch.row_ids == row], wide.last_hidden_state[row, :length])
+        assert_near(packed.last_hidden_state[batch.encoding_ids == row], wide.last_hidden_state[row, :length])
     for name, logits in (wide.logits or {}).items():
         assert_near((packed.logits or {})[name], logits, name)
     assert set(ours) == set(expected) == {name for name, _ in model.named_parameters()}
@@ -108,7 +108,7 @@ def test_without_conditions_the_hidden_states_are_the_plain_encoders(
     assert states is not None
     packed = PackedBatch.pack(rows)
     for row, length in enumerate(LENGTHS):
-        ours = states[packed.row_ids == row] if pack else states[row, :length]
+        ours = states[packed.encoding_ids == row] if pack else states[row, :length]
         assert_near(ours, expected[row, :length], f"row {row}")
 
 
@@ -195,7 +195,7 @@ def test_a_local_layer_sees_no_further_than_its_window() -> None:
     batch = PackedBatch.pack(make_rows([12, 9], [0, 1]), max_width=24)
     seen = batch.blocked_scores(4, torch.float32) == 0
     far = (batch.position_ids[:, :, None] - batch.position_ids[:, None]).abs() > 4
-    real = batch.row_ids >= 0
+    real = batch.encoding_ids >= 0
     assert not (seen & far)[real].any()
     assert (seen.sum(-1)[real] <= 9).all()
     assert ((batch.blocked_scores(None, torch.float32) == 0).sum(-1)[real] >= 9).all()

@@ -41,7 +41,7 @@ def test_a_packed_batch_gives_each_row_what_the_padded_one_gives(variant: str, m
     assert packed.pooler_output is not None
     assert_near(packed.pooler_output, wide.pooler_output)
     for row, length in enumerate(LENGTHS):
-        assert_near(packed.last_hidden_state[batch.row_ids == row], wide.last_hidden_state[row, :length])
+        assert_near(packed.last_hidden_state[batch.encoding_ids == row], wide.last_hidden_state[row, :length])
     assert set(found) == set(expected)
     for name, gradient in expected.items():
         tolerance = 1e-4 * float(gradient.abs().max()) + 1e-5

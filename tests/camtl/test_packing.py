@@ -52,15 +52,15 @@ def test_no_two_sequences_could_be_one(lengths: list[int], width: int) -> None:
 @given(token_rows(), st.integers(8, 300))
 def test_a_packed_batch_holds_every_token_once(rows: TokenRows, max_width: int) -> None:
     batch = PackedBatch.pack(rows, max_width=max_width)
-    assert batch.num_rows == len(rows)
+    assert len(batch.encoding_starts) == len(rows)
     flat = {
         name: getattr(batch, name).flatten().numpy()
         for name in ("input_ids", "token_type_ids", "position_ids")
     }
-    row_of, task_of = batch.row_ids.flatten().numpy(), batch.token_task.flatten().numpy()
+    row_of, task_of = batch.encoding_ids.flatten().numpy(), batch.token_task.flatten().numpy()
     assert (row_of != PADDING).sum() == rows.offsets[-1]
     for row, length in enumerate(rows.lengths):
-        start = int(batch.row_starts[row])
+        start = int(batch.encoding_starts[row])
         place = slice(start, start + length)
         assert start // batch.input_ids.shape[1] == (start + length - 1) // batch.input_ids.shape[1]
         assert (row_of[place] == row).all()
@@ -71,7 +71,7 @@ def test_a_packed_batch_holds_every_token_once(rows: TokenRows, max_width: int) 
         np.testing.assert_array_equal(flat["position_ids"][place], np.arange(length))
         assert (task_of[place] == rows.task_ids[row]).all()
     assert (flat["input_ids"][row_of == PADDING] == 0).all()
-    for row in batch.row_ids.tolist():
+    for row in batch.encoding_ids.tolist():
         assert PADDING not in row[: sum(value != PADDING for value in row)], "padding is at a sequence's end"
 
 
@@ -81,10 +81,12 @@ def test_rows_of_a_task_are_numbered_in_batch_order(rows: TokenRows) -> None:
     packed, wide = PackedBatch.pack(rows), PackedBatch.from_padded(**padded(rows))
     for batch in (packed, wide):
         assert sorted(batch.rows_by_task) == sorted(set(rows.task_ids.tolist()))
-        for task, numbers in batch.rows_by_task.items():
+        for task, where in batch.rows_by_task.items():
+            numbers = where.rows
             assert numbers.tolist() == np.flatnonzero(rows.task_ids == task).tolist()
     labels = rows.labels_by_task(["a", "b", "c"])
-    for task, numbers in packed.rows_by_task.items():
+    for task, where in packed.rows_by_task.items():
+        numbers = where.rows
         assert labels["abc"[task]].tolist() == rows.labels[numbers.numpy()].tolist()
 
 
@@ -135,5 +137,5 @@ def test_padding_takes_the_token_asked_for() -> None:
 def test_moving_a_batch_moves_everything() -> None:
     batch = PackedBatch.pack(make_rows([3, 4, 2], [0, 1, 0])).to(torch.device("meta"))
     assert batch.input_ids.is_meta
-    assert batch.row_starts.is_meta
-    assert all(rows.is_meta for rows in batch.rows_by_task.values())
+    assert batch.encoding_starts.is_meta
+    assert all(where.rows.is_meta for where in batch.rows_by_task.values())

@@ -147,7 +147,7 @@ def test_a_packed_batch_gives_the_published_numbers(reference: Reference, max_wi
     assert output.loss is not None
     for row, length in enumerate(rows.lengths):
         assert_near(
-            output.last_hidden_state[batch.row_ids == row], tensors["out/sequence_output"][row, :length]
+            output.last_hidden_state[batch.encoding_ids == row], tensors["out/sequence_output"][row, :length]
         )
     published = published_logits(reference)
     for row, ours in enumerate(logits_by_row(output, model, tensors["in/task_id"])):

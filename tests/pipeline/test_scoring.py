@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from camtl.uncertainty import normalized_entropy
-from pipeline.scoring import Arithmetic, Selection, TokenCount, entropies, predict, task_sums
+from pipeline.scoring import Arithmetic, Selection, TokenCount, predict, task_sums, uncertainties
 from tests.toy import NAMES, make_model, make_rows, padded
 
 PLAIN = Arithmetic(torch.device("cpu"), bfloat16=False)
@@ -25,41 +25,40 @@ def make_selection(**changes: object) -> Selection:
 
 @pytest.mark.parametrize("batch_rows", [1, 3, 7, 100])
 def test_predictions_are_the_models_whatever_the_batches(batch_rows: int) -> None:
-    model, tokens = make_model("base"), TokenCount()
+    model = make_model("base")
     with torch.no_grad():
         expected = model(**padded(ROWS)).logits
-    found = predict(model, ROWS, PLAIN, batch_rows=batch_rows, tokens=tokens)
-    assert sorted(found) == [0, 1, 2]
-    for task, (numbers, logits) in found.items():
-        rows = np.flatnonzero(ROWS.task_ids == task)
-        assert sorted(numbers.tolist()) == rows.tolist(), "every row once"
-        torch.testing.assert_close(logits[np.argsort(numbers)], expected[NAMES[task]], rtol=0, atol=1e-5)
-        assert not logits.requires_grad
-    assert tokens.real == ROWS.offsets[-1]
-    assert tokens.computed >= tokens.real
+    left = {name: list(logits.numpy()) for name, logits in expected.items()}
+    found = predict(model, ROWS, PLAIN, batch_rows=batch_rows)
+    assert len(found) == len(ROWS)
+    for task, outputs in zip(ROWS.task_ids, found, strict=True):
+        [logits] = outputs
+        np.testing.assert_allclose(logits, left[NAMES[task]].pop(0), rtol=0, atol=1e-5)
 
 
 def test_bfloat16_predictions_come_back_in_float32() -> None:
     found = predict(make_model("base"), ROWS, Arithmetic(torch.device("cpu"), bfloat16=True), batch_rows=4)
-    assert {logits.dtype for _, logits in found.values()} == {torch.float32}
+    assert {logits.dtype for [logits] in found} == {np.dtype(np.float32)}
 
 
 def test_the_models_mode_is_left_as_it_is() -> None:
     model = make_model("base", dropout=0.5)
     for mode in (True, False):
         model.train(mode)
-        first, second = (entropies(predict(model, ROWS, PLAIN, batch_rows=9), len(ROWS)) for _ in range(2))
+        first, second = (uncertainties(model, ROWS, PLAIN) for _ in range(2))
         assert model.training is mode
         assert torch.equal(first, second) is not mode, "dropout draws anew"
 
 
-def test_entropies_stand_where_their_rows_stand() -> None:
-    model = make_model("base")
-    found = entropies(predict(model, ROWS, PLAIN, batch_rows=2), len(ROWS))
-    for row, task in enumerate(ROWS.task_ids):
-        [(_, logits)] = predict(model, ROWS.take(np.asarray([row])), PLAIN, batch_rows=1).values()
-        assert found[row].item() == pytest.approx(normalized_entropy(logits).item(), abs=1e-5)
-        assert (found[row] == 0).item() == (task == 2)
+def test_uncertainties_are_the_entropies_of_the_predictions() -> None:
+    model, tokens = make_model("base"), TokenCount()
+    found = uncertainties(model, ROWS, PLAIN, tokens)
+    for row, [logits] in enumerate(predict(model, ROWS, PLAIN, batch_rows=2)):
+        assert found[row].item() == pytest.approx(normalized_entropy(torch.tensor(logits)).item(), abs=1e-5)
+        assert (found[row] == 0).item() == (ROWS.task_ids[row] == 2)
+    assert not found.requires_grad
+    assert tokens.real == ROWS.offsets[-1]
+    assert tokens.computed >= tokens.real
 
 
 def test_the_most_uncertain_candidates_are_chosen() -> None:

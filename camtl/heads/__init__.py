@@ -1,0 +1,20 @@
+"""Task heads: what turns states into predictions, predictions into losses, and into an uncertainty."""
+
+from camtl.heads.choice import ChoiceHead
+from camtl.heads.head import Head
+from camtl.heads.marked import MarkedHead
+from camtl.heads.pooled import ClassificationHead, RegressionHead
+from camtl.heads.span import SpanHead
+from camtl.heads.spec import KINDS, HeadSpec
+from camtl.heads.tagging import TaggingHead
+
+__all__ = ["HEADS", "KINDS", "Head", "HeadSpec"]
+
+HEADS = {
+    "classification": ClassificationHead,
+    "regression": RegressionHead,
+    "marked": MarkedHead,
+    "choice": ChoiceHead,
+    "tagging": TaggingHead,
+    "span": SpanHead,
+}
