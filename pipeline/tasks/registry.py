@@ -1,62 +1,77 @@
-"""The tasks by name. A new family registers its tasks here; a new task of one's own calls `register`."""
+"""The tasks by name. A new family adds its tasks here; a task of one's own is `register`ed, or read from a file."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
-from pipeline.tasks import embedded, glue
+from pipeline.tasks import embedded, glue, mrqa, nli, superglue, wnut
 from pipeline.tasks.base import Task
+from pipeline.tasks.groups import GROUPS, expand
 from pipeline.tasks.metrics import METRICS
 
 _TASKS: dict[str, Task] = {}
 
 
 def register(task: Task) -> None:
-    """Makes a task known by its name.
+    """Makes a task known by its name, in this process.
 
     Raises:
         ValueError: The name is taken, or one of the task's metrics is unknown.
     """
-    if task.name in _TASKS:
-        raise ValueError(f"task {task.name!r} is already registered: give the new one another name")
-    for metric in task.metrics:
-        if metric not in METRICS:
-            raise ValueError(f"task {task.name!r}: unknown metric {metric!r}{_nearest(metric, METRICS)}")
+    check_name(task.name, _TASKS)
+    check_metrics(task)
     _TASKS[task.name] = task
 
 
+def check_name(name: str, taken: Iterable[str]) -> None:
+    """Raises ValueError where a name is one of those taken, or a group's."""
+    if name in GROUPS:
+        raise ValueError(f"{name!r} is the name of a group of tasks: give the task another one")
+    if name in taken:
+        raise ValueError(f"task {name!r} is already registered: give the new one another name")
+
+
+def check_metrics(task: Task) -> None:
+    """Raises ValueError where one of a task's metrics is unknown."""
+    for metric in task.metrics:
+        if metric not in METRICS:
+            raise ValueError(f"task {task.name!r}: unknown metric {metric!r}{nearest(metric, METRICS)}")
+
+
 def get_task(name: str) -> Task:
-    """The task of this name.
+    """The registered task of this name.
 
     Raises:
         ValueError: There is none; the message names the nearest.
     """
-    if name not in _TASKS:
-        raise ValueError(f"unknown task {name!r}{_nearest(name, _TASKS)}")
-    return _TASKS[name]
+    return _find(name, _TASKS)
 
 
 def all_tasks() -> tuple[Task, ...]:
-    """Every task, in the order of registration."""
+    """Every registered task, in the order of registration."""
     return tuple(_TASKS.values())
 
 
-def resolve(names: Iterable[str]) -> tuple[Task, ...]:
-    """The tasks of these names, in their order.
+def resolve(names: Iterable[str], extra: Sequence[Task] = ()) -> tuple[Task, ...]:
+    """The tasks of these names, in their order; the name of a group stands for its tasks.
+
+    Args:
+        names: Names of tasks and of groups.
+        extra: Tasks that are known beside the registered ones.
 
     Raises:
-        ValueError: A name is unknown or given twice.
+        ValueError: A name is unknown or given twice, or an extra task's is taken.
     """
-    tasks: dict[str, Task] = {}
-    for name in names:
-        if name in tasks:
-            raise ValueError(f"task {name!r} is listed twice: name each task once")
-        tasks[name] = get_task(name)
-    return tuple(tasks.values())
+    known = dict(_TASKS)
+    for task in extra:
+        check_name(task.name, known)
+        known[task.name] = task
+    return tuple(_find(name, known) for name in expand(names))
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: those that are spelt alike, or all."""
     names = list(known)
     close = difflib.get_close_matches(str(name).lower(), names, n=3, cutoff=0.5)
     if close:
@@ -64,5 +79,20 @@ def _nearest(name: str, known: Iterable[str]) -> str:
     return f": the known ones are {', '.join(sorted(names))}"
 
 
-for _task in (*glue.TASKS, *embedded.TASKS):
-    register(_task)
+def _find(name: str, known: Mapping[str, Task]) -> Task:
+    if name not in known:
+        raise ValueError(f"unknown task {name!r}{nearest(name, (*known, *GROUPS))}")
+    return known[name]
+
+
+for _task in (
+    *glue.TASKS,
+    *superglue.TASKS,
+    *mrqa.TASKS,
+    *wnut.TASKS,
+    *nli.TASKS,
+    *embedded.TASKS,
+):
+    # Of the new families, what can be prepared and measured so far.
+    if _task.head.kind in ("classification", "regression") and set(_task.metrics) <= set(METRICS):
+        register(_task)

@@ -5,8 +5,9 @@ import pickle
 import pytest
 
 from camtl.heads import HeadSpec
-from pipeline.tasks import glue, registry
+from pipeline.tasks import glue, mrqa, nli, registry, superglue, wnut
 from pipeline.tasks.base import Task
+from pipeline.tasks.groups import GROUPS, expand
 from pipeline.tasks.registry import all_tasks, get_task, register, resolve
 
 GLUE = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli")
@@ -65,6 +66,38 @@ def test_a_name_listed_twice_is_refused() -> None:
         resolve(["rte", "cola", "rte"])
 
 
+def test_a_group_stands_for_its_tasks_and_repeats_none() -> None:
+    assert [task.name for task in resolve(["glue"])] == list(GLUE)
+    assert expand(["rte", "glue", "snli"]) == ("rte", *(name for name in GLUE if name != "rte"), "snli")
+    with pytest.raises(ValueError, match="'glue' is listed twice"):
+        resolve(["glue", "rte", "glue"])
+    with pytest.raises(ValueError, match="unknown task 'gleu': did you mean 'glue'"):
+        resolve(["gleu"])
+
+
+def test_the_groups_name_every_task_of_the_papers_families() -> None:
+    names = {
+        module: tuple(task.name for task in module.TASKS) for module in (glue, superglue, mrqa, wnut, nli)
+    }
+    assert GROUPS["glue"] == names[glue]
+    assert GROUPS["super_glue"] == names[superglue]
+    assert GROUPS["mrqa"] == names[mrqa]
+    assert len(set(GROUPS["paper_24"])) == len(GROUPS["paper_24"]) == 23
+    assert set(GROUPS["paper_26"]) == {name for found in names.values() for name in found} - {"superglue_rte"}
+
+
+def test_a_task_of_ones_own_may_not_take_a_known_name() -> None:
+    assert [task.name for task in resolve(["new", "rte"], (new_task(),))] == ["new", "rte"]
+    with pytest.raises(ValueError, match="'rte' is already registered"):
+        resolve(["cola"], (new_task(name="rte"),))
+    with pytest.raises(ValueError, match="'glue' is the name of a group"):
+        resolve(["cola"], (new_task(name="glue"),))
+    with pytest.raises(ValueError, match="'new' is already registered"):
+        resolve(["new"], (new_task(), new_task()))
+    with pytest.raises(ValueError, match="unknown task 'nwe': did you mean 'new'"):
+        resolve(["nwe"], (new_task(),))
+
+
 def test_registering(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_TASKS", dict(registry._TASKS))
     register(new_task())
@@ -80,6 +113,14 @@ def test_registering(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ({"name": "a/b"}, "task name 'a/b'"),
         ({"text_columns": ()}, "give one or two"),
+        ({"max_seq_length": 4}, "max_seq_length 4: give 8 or more"),
+        (
+            {"columns": {"tokens": "words"}},
+            "kind classification has columns for tokens: give none or paragraph, question",
+        ),
+        ({"head": HeadSpec(kind="tagging"), "text_columns": ()}, "columns for nothing: give tokens, tags"),
+        ({"head": HeadSpec(kind="tagging")}, "give none: its texts are among `columns`"),
+        ({"head": HeadSpec(kind="choice", num_labels=1)}, "give two"),
         ({"text_columns": ("a", "b", "c")}, "give one or two"),
         ({"metrics": ()}, "at least one metric"),
         ({"eval_splits": ()}, "one evaluation split"),
