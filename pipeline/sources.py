@@ -1,4 +1,4 @@
-"""Where rows come from: the Hub, a folder laid out like it, or the embedded suite.
+"""Where rows come from: the Hub, a folder laid out like it, the embedded suite, or a task's own files.
 
 A source only counts and names what there is. The reading is left to its blocks: small picklable objects
 that Ray Data's tasks read wherever they run. This module stays free of the model's imports, which would
@@ -7,18 +7,16 @@ cost every one of those processes seconds.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
 
-from pipeline.errors import first_line
+from pipeline.file_blocks import file_blocks, suffix_of
 from pipeline.parquet_blocks import BLOCK_ROWS, ParquetRows, spans, whole_parquet
 
 if TYPE_CHECKING:
@@ -61,16 +59,18 @@ def open_source(spec: str) -> Source:
         ValueError: It is neither of the two words nor a folder.
     """
     if spec == "hub":
-        return HubSource()
+        from pipeline.hub_source import HubSource
+
+        return OwnFiles(HubSource())
     if spec == "embedded":
-        return EmbeddedSource()
+        return OwnFiles(EmbeddedSource())
     folder = Path(spec).expanduser().absolute()
     if not folder.is_dir():
         raise ValueError(
             f"data source {spec!r} is not a folder: give 'hub', 'embedded' or a folder laid out as "
             "<hub id>/<config>/<split>.parquet"
         )
-    return FolderSource(folder)
+    return OwnFiles(FolderSource(folder))
 
 
 def used_splits(task: Task, present: Sequence[str]) -> tuple[str, ...]:
@@ -88,6 +88,26 @@ def used_splits(task: Task, present: Sequence[str]) -> tuple[str, ...]:
             f"(found: {found}): add it or change the task's splits"
         )
     return (task.train_split, *evals)
+
+
+class OwnFiles:
+    """A source for all tasks: those with files of their own are read from these, the others from `others`."""
+
+    def __init__(self, others: Source) -> None:
+        self.others = others
+
+    def splits(self, task: Task) -> tuple[str, ...]:
+        return tuple(split for split, _ in task.files) if task.files else self.others.splits(task)
+
+    def blocks(self, task: Task, split: str) -> list[Block]:
+        return [*file_blocks(dict(task.files)[split])] if task.files else self.others.blocks(task, split)
+
+    def fingerprint(self, task: Task) -> str:
+        if not task.files:
+            return self.others.fingerprint(task)
+        files = dict(task.files)
+        used = [files[split] for split in used_splits(task, tuple(files))]
+        return _digest([(suffix_of(path), _content_hash(path)) for path in used])
 
 
 class FolderSource:
@@ -113,70 +133,11 @@ class FolderSource:
         return [ParquetRows(path, first, rows) for first, rows in spans(groups)]
 
     def fingerprint(self, task: Task) -> str:
-        digest = hashlib.sha256()
-        for split in used_splits(task, self.splits(task)):
-            with open(self._path(task, split), "rb") as file:
-                digest.update(f"{split}:{hashlib.file_digest(file, 'sha256').hexdigest()};".encode())
-        return digest.hexdigest()
+        used = used_splits(task, self.splits(task))
+        return _digest([(split, _content_hash(self._path(task, split))) for split in used])
 
     def _path(self, task: Task, split: str) -> str:
         return str(self.folder / task.dataset / task.config / f"{split}.parquet")
-
-
-@dataclass(frozen=True)
-class HubRows:
-    """Consecutive rows of a Hub data set; every machine keeps its own copy in the cache of `datasets`."""
-
-    dataset: str
-    config: str
-    split: str
-    first_row: int
-    rows: int
-
-    @property
-    def origin(self) -> str:
-        return f"{self.dataset}/{self.config}/{self.split}"
-
-    def read(self) -> pa.Table:
-        rows = _hub_splits(self.dataset, self.config)[self.split].with_format("arrow")
-        table: pa.Table = rows[self.first_row : self.first_row + self.rows]
-        return table
-
-
-class HubSource:
-    """`datasets.load_dataset(<hub id>, <config>)`, or any folder that it takes in the id's place."""
-
-    def splits(self, task: Task) -> tuple[str, ...]:
-        return tuple(_hub_splits(task.dataset, task.config))
-
-    def blocks(self, task: Task, split: str) -> list[Block]:
-        rows = _hub_splits(task.dataset, task.config)[split].num_rows
-        return [
-            HubRows(task.dataset, task.config, split, first, min(BLOCK_ROWS, rows - first))
-            for first in range(0, rows, BLOCK_ROWS)
-        ]
-
-    def fingerprint(self, task: Task) -> str:
-        splits = _hub_splits(task.dataset, task.config)
-        # Derived from the repository's commit or the files' own hashes, the same on every machine.
-        return _digest([(split, splits[split]._fingerprint) for split in used_splits(task, tuple(splits))])
-
-
-@functools.lru_cache(maxsize=16)
-def _hub_splits(dataset: str, config: str) -> dict[str, Any]:
-    import datasets
-
-    if dataset == "embedded":
-        raise ValueError("the embedded tasks are not on the Hub: set the data source to 'embedded'")
-    if not sys.stderr.isatty():
-        datasets.disable_progress_bars()
-    try:
-        return dict(datasets.load_dataset(dataset, config))
-    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
-        raise ValueError(
-            f"{dataset} ({config}) could not be loaded from the Hub ({first_line(error)}): "
-            "check the name and the network, or give a folder as the data source"
-        ) from error
 
 
 @dataclass(frozen=True)
@@ -225,6 +186,14 @@ class EmbeddedSource:
                 f"({', '.join(known.name for known in embedded.TASKS)}): "
                 "set the data source to 'hub' or a folder"
             )
+
+
+def _content_hash(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror}): check the path") from error
 
 
 def _digest(value: object) -> str:

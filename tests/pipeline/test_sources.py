@@ -1,5 +1,6 @@
 """Sources: every row once, and a clear line where something is not as it should be."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import parquet_blocks, sources
+from pipeline import hub_source, parquet_blocks, sources
 from pipeline.parquet_blocks import BLOCK_ROWS, spans
 from pipeline.sources import Source, open_source
 from pipeline.tasks import embedded
-from pipeline.tasks.base import Task
+from pipeline.tasks.base import HubSubset, Task
 from pipeline.tasks.registry import get_task
 
 RTE = get_task("rte")
@@ -145,12 +146,88 @@ def test_the_hub_is_read_through_datasets(tmp_path: Path, monkeypatch: pytest.Mo
         metrics=RTE.metrics,
     )
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(sources, "BLOCK_ROWS", 20)
+    monkeypatch.setattr(hub_source, "BLOCK_ROWS", 20)
     source = open_source("hub")
     assert set(source.splits(task)) == {"train", "validation"}
     assert [block.rows for block in source.blocks(task, "train")] == [20, 13]
     assert read(source, task, "train").to_pydict() == rows(33).to_pydict()
     assert len(source.fingerprint(task)) == 64
+
+
+@pytest.fixture
+def hub_of_subsets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A data set whose one configuration has the rows of two tasks, mixed; the test split those of one."""
+    import datasets
+
+    for split, subsets in {"train": "abbab", "validation": "bba", "test": "bb"}.items():
+        table = pa.table({"subset": list(subsets), "context": [f"{split} {n}" for n in range(len(subsets))]})
+        (tmp_path / "set" / "all").mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, tmp_path / "set" / "all" / f"{split}.parquet")
+    files = "".join(
+        f"  - split: {split}\n    path: all/{split}.parquet\n" for split in ("train", "validation", "test")
+    )
+    (tmp_path / "set" / "README.md").write_text(
+        f"---\nconfigs:\n- config_name: all\n  data_files:\n{files}---\n"
+    )
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    return str(tmp_path / "set")
+
+
+def test_a_task_has_its_own_rows_of_a_set_that_the_hub_keeps_together(hub_of_subsets: str) -> None:
+    def task(value: str, column: str = "subset") -> Task:
+        subset = HubSubset(config="all", column=column, value=value)
+        return replace(RTE, name=value, dataset=hub_of_subsets, config=value, hub_subset=subset)
+
+    source = open_source("hub")
+    assert source.splits(task("a")) == ("train", "validation")
+    assert source.splits(task("b")) == ("train", "validation", "test")
+    assert read(source, task("a"), "train")["context"].to_pylist() == ["train 0", "train 3"]
+    assert read(source, task("b"), "train")["context"].to_pylist() == ["train 1", "train 2", "train 4"]
+    assert source.fingerprint(task("a")) != source.fingerprint(task("b"))
+    with pytest.raises(ValueError, match=r"have no column 'set' \(found: subset, context\)"):
+        source.splits(task("a", column="set"))
+
+
+def test_what_a_script_made_is_read_from_the_hubs_own_parquet(monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
+    asked: list[tuple[object, ...]] = []
+
+    def load(*names: str, **places: str) -> dict[str, object]:
+        asked.append((*names, *places.items()))
+        if not places:
+            raise RuntimeError("Dataset scripts are no longer supported, but found set.py")
+        return {"train": None}
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    hub_source._hub_splits.cache_clear()
+    assert open_source("hub").splits(RTE) == ("train",)
+    assert asked == [
+        ("nyu-mll/glue", "rte"),
+        ("nyu-mll/glue", ("data_dir", "rte"), ("revision", "refs/convert/parquet")),
+    ]
+    hub_source._hub_splits.cache_clear()
+
+
+def test_a_tasks_own_files_are_read_whatever_the_source_is(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("sentence1,sentence2,label\n" + "a,b,1\n" * 10)
+    (tmp_path / "dev.jsonl").write_text('{"sentence1": "a", "sentence2": "b", "label": 0}\n')
+    files = (("train", str(tmp_path / "train.csv")), ("validation", str(tmp_path / "dev.jsonl")))
+    own = replace(RTE, name="own", dataset="files", config="own", files=files)
+    for spec in ("embedded", str(folder(tmp_path / "folder"))):
+        source = open_source(spec)
+        assert source.splits(own) == ("train", "validation")
+        assert read(source, own, "train").num_rows == 10
+        assert read(source, own, "validation").to_pylist() == [
+            {"sentence1": "a", "sentence2": "b", "label": 0}
+        ]
+    assert source.splits(RTE) == ("train", "validation")
+    before = source.fingerprint(own)
+    (tmp_path / "train.csv").write_text("sentence1,sentence2,label\n" + "a,b,0\n" * 10)
+    assert source.fingerprint(own) != before
+    (tmp_path / "dev.jsonl").unlink()
+    with pytest.raises(ValueError, match=r"dev\.jsonl cannot be read \(No such file or directory\): check"):
+        source.fingerprint(own)
 
 
 def test_a_hub_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,7 +237,7 @@ def test_a_hub_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch)
         raise ConnectionError("Couldn't reach the Hub\nand more")
 
     monkeypatch.setattr(datasets, "load_dataset", refuse)
-    sources._hub_splits.cache_clear()
+    hub_source._hub_splits.cache_clear()
     with pytest.raises(
         ValueError, match=r"nyu-mll/glue \(rte\) could not be loaded .*give a folder"
     ) as caught:
