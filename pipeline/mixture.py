@@ -18,7 +18,7 @@ import ray
 import ray.data
 from numpy.typing import NDArray
 
-from camtl.packing import TokenRows
+from camtl.token_rows import UNMARKED, TokenRows
 from pipeline.fetch import Rows, fetch_block, fetch_rows
 from pipeline.plan import Plan, apportion, plan_round
 from pipeline.sampler import Floats, PolicyOptions, SamplerState, task_weights
@@ -105,15 +105,20 @@ def token_rows(table: pa.Table) -> TokenRows:
     def column(name: str) -> pa.Array:
         return table[name].combine_chunks()
 
-    input_ids = column("input_ids")
-    lengths = input_ids.value_lengths().to_numpy(zero_copy_only=False)
+    input_ids, lengths, marks = column("input_ids"), column("encoding_lengths"), column("token_marks")
+    token_marks = np.full(len(input_ids.flatten()), UNMARKED)
+    is_marked = marks.value_lengths().to_numpy(zero_copy_only=False) > 0
+    row_tokens = input_ids.value_lengths().to_numpy(zero_copy_only=False)
+    token_marks[np.repeat(is_marked, row_tokens)] = marks.flatten().to_numpy()
     return TokenRows(
         input_ids=input_ids.flatten().to_numpy().astype(np.int64),
         token_type_ids=column("token_type_ids").flatten().to_numpy().astype(np.int64),
-        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        offsets=np.concatenate([[0], np.cumsum(lengths.flatten().to_numpy())]).astype(np.int64),
         task_ids=column("task").to_numpy(),
         labels=column("label").to_numpy(zero_copy_only=False).astype(np.float32),
         row_ids=column("row_id").to_numpy(),
+        encodings=lengths.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64),
+        token_marks=token_marks,
     )
 
 

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from pipeline.errors import first_line
 from pipeline.plan import BLOCK_ROWS
 from pipeline.sources import Block
-from pipeline.tokenization import SCHEMA, RowFormat, check_rows, encode
+from pipeline.tokenization import SCHEMA, RowFormat, check_rows, encode, single_encodings
 
 PART_ROWS = 64 * BLOCK_ROWS  # whole row groups, so that a block of the plan's order never lies in two
 PROBLEM = -1
@@ -124,14 +124,12 @@ def encode_block(jobs: pa.Table, *, text: str, max_seq_length: int) -> pa.Table:
     input_ids, token_type_ids, truncated = encode(
         table.take(kept), split.rows.text_columns, text=text, max_seq_length=max_seq_length
     )
+    prepared = single_encodings(block.first_row + kept, input_ids, token_type_ids, labels[kept])
     columns = {
         "part": split.first_part + positions[kept] // PART_ROWS,
         "position": positions[kept],
         "problem": pa.nulls(len(kept), pa.string()),
-        "row_id": block.first_row + kept,
-        "input_ids": input_ids,
-        "token_type_ids": token_type_ids,
-        "label": labels[kept],
+        **dict(zip(SCHEMA.names, prepared.columns, strict=True)),
         "truncated": truncated,
     }
     return pa.table(columns, schema=STAGED)

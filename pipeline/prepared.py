@@ -19,7 +19,9 @@ import pyarrow.parquet as pq
 from pipeline.errors import first_line
 from pipeline.tokenization import SCHEMA, tokenizer_fingerprint, tokenizer_json
 
-SCHEMA_VERSION = 2  # 2: files in row groups of `pipeline.plan.BLOCK_ROWS`
+SCHEMA_VERSION = (
+    3  # 2: row groups of `pipeline.plan.BLOCK_ROWS`; 3: rows of several encodings, marks, references
+)
 MANIFEST = "manifest.json"
 LABEL_ROWS = 1_000_000  # of a larger split, the labels of so many tell what the labels are
 
@@ -44,8 +46,11 @@ class PreparedSplit:
 
     @property
     def bytes(self) -> int:
-        """What the rows take in memory: a token id, a type, and per row an id, a label and two offsets."""
-        return 5 * self.tokens + 20 * self.rows
+        """What the rows take in memory, marks and references left out.
+
+        A token has an id and a type; a row an id, a label, an encoding's length and five offsets.
+        """
+        return 5 * self.tokens + 36 * self.rows
 
 
 @dataclass(frozen=True)

