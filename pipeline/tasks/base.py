@@ -10,35 +10,29 @@ from camtl.heads import HeadSpec
 
 FILES = "files"  # the `dataset` of a task whose rows are in files of its own
 
-# Kind -> sets of roles, of which a task's `columns` fill one. A value is a column's name; `answers.text` is a field
-# of a column of structs (or of lists of them). What is not here is read by `text_columns` and `label_column`.
+# Kind -> sets of roles, of which a task's `columns` fill one; "a,b" names several columns, `a.b` a field of a column
+# of structs. What is not here is read by `text_columns` and `label_column`.
 ROLES: dict[str, tuple[tuple[str, ...], ...]] = {
-    # Rows of one paragraph and question are judged together (MultiRC); their numbers.
-    "classification": ((), ("paragraph", "question")),
+    "classification": ((), ("question",)),  # columns that rows measured together have in common (MultiRC)
     "regression": ((),),
-    # Marked words: characters from start to end (exclusive) of the first and the second text (WiC), or words of one
-    # text, by number among its words between spaces and by their own text (WSC).
+    # Two marked words, the second one in the second text if there is one: first character and the one behind the last
+    # (WiC), or the number among the words between spaces and the word itself (WSC).
     "marked": (("start1", "end1", "start2", "end2"), ("word1", "word1_text", "word2", "word2_text")),
-    # A column of lists, or "first,second": a column each. With `answers`, a list of texts, those choices are right
-    # (ReCoRD); without, `label_column` has the number of the right one.
+    # A column of each choice, or one of lists. With `answers`, lists of the right ones, a choice stands for the
+    # `@placeholder` of the second text (ReCoRD); without, the label is the number of the right one (COPA).
     "choice": (("choices",), ("choices", "answers")),
     "tagging": (("tokens", "tags"),),  # lists of words, and of tags by number or by name
-    # `answers`: lists of texts. `starts` and `ends` (inclusive): where they stand in the context; without them the
-    # first place of an answer's text is taken.
-    "span": (
-        ("question", "context", "answers"),
-        ("question", "context", "answers", "starts"),
-        ("question", "context", "answers", "starts", "ends"),
-    ),
+    # Answers as texts, lists of texts or SQuAD's structs; MRQA's `detected` ones tell where they stand.
+    "span": (("question", "context", "answers"), ("question", "context", "answers", "detected")),
 }
-# Kind -> how many texts it takes by `text_columns`, at least and at most.
-TEXTS = {
+# Kind -> how many texts it takes by `text_columns`; a choice with `answers` takes two.
+TEXTS: dict[str, tuple[int, ...]] = {
     "classification": (1, 2),
     "regression": (1, 2),
     "marked": (1, 2),
-    "choice": (2, 2),
-    "tagging": (0, 0),
-    "span": (0, 0),
+    "choice": (1,),
+    "tagging": (0,),
+    "span": (0,),
 }
 
 
@@ -67,10 +61,8 @@ class Task:
         config: The data set's configuration.
         hub_subset: Where the rows are on the Hub, if not in a configuration of their own.
         files: (split, absolute path) of a task with files of its own, whatever the run's source is.
-        text_columns: One or two texts; two are encoded as a pair. A text is a column's name or a template such as
-            "{question} {answer}". In a choice the second one is told for each choice: `{choice}` in the template, or
-            `@placeholder` in the column's text, stands for it.
-        wording: {column: {value: words}}: what templates say in place of a column's values.
+        text_columns: One or two texts; two are encoded as a pair. A text is a column's name, or a template such as
+            "{question} {answer}".
         columns: {role: column} of the kinds that read more than texts and a label, see `ROLES`.
         label_column: Class numbers or names, values of a regression, or numbers of the right choice. A row of
             class -1 has no label: it is not trained on, and it is predicted but not measured.
@@ -92,7 +84,6 @@ class Task:
     hub_subset: HubSubset | None = None
     files: tuple[tuple[str, str], ...] = ()
     text_columns: tuple[str, ...] = ()
-    wording: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict)
     label_column: str = "label"
     label_names: tuple[str, ...] = ()
@@ -108,12 +99,15 @@ class Task:
                 f"task name {self.name!r}: use letters, digits, '_', '-' and '.' (it names folders)"
             )
         kind = self.head.kind
-        least, most = TEXTS[kind]
-        if not least <= len(self.text_columns) <= most:
-            wanted = {(1, 2): "one or two", (2, 2): "two", (0, 0): "none: its texts are among `columns`"}
-            raise ValueError(
-                f"task {self.name!r} has text_columns {self.text_columns}: give {wanted[least, most]}"
-            )
+        texts = (2,) if kind == "choice" and "answers" in self.columns else TEXTS[kind]
+        if len(self.text_columns) not in texts:
+            wanted = {
+                (1, 2): "one or two",
+                (1,): "one",
+                (2,): "two",
+                (0,): "none, for its texts are among `columns`",
+            }
+            raise ValueError(f"task {self.name!r} has text_columns {self.text_columns}: give {wanted[texts]}")
         if set(self.columns) not in map(set, ROLES[kind]):
             raise ValueError(
                 f"task {self.name!r} of kind {kind} has columns for {', '.join(self.columns) or 'nothing'}: "

@@ -44,11 +44,7 @@ TASKS: tuple[Task, ...] = (
     _task(
         "copa",
         "choice",
-        text_columns=("{premise} {question}", "{choice}"),
-        # The words in which the set itself asks (Roemmele et al. 2011).
-        wording={
-            "question": {"cause": "What was the cause of this?", "effect": "What happened as a result?"}
-        },
+        text_columns=("{premise} What was the {question} of this?",),  # the question is "cause" or "effect"
         columns={"choices": "choice1,choice2"},
         metrics=("accuracy",),
         description="Which of two sentences is the cause or the effect of a premise",
@@ -57,7 +53,7 @@ TASKS: tuple[Task, ...] = (
         "multirc",
         "classification",
         text_columns=("paragraph", "{question} {answer}"),
-        columns={"paragraph": "idx.paragraph", "question": "idx.question"},
+        columns={"question": "idx.paragraph,idx.question"},
         label_names=FALSE_TRUE,
         max_seq_length=PASSAGE_TOKENS,
         metrics=("f1a", "question_em"),

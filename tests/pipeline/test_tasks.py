@@ -116,11 +116,18 @@ def test_registering(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"max_seq_length": 4}, "max_seq_length 4: give 8 or more"),
         (
             {"columns": {"tokens": "words"}},
-            "kind classification has columns for tokens: give none or paragraph, question",
+            "kind classification has columns for tokens: give none or question",
         ),
         ({"head": HeadSpec(kind="tagging"), "text_columns": ()}, "columns for nothing: give tokens, tags"),
-        ({"head": HeadSpec(kind="tagging")}, "give none: its texts are among `columns`"),
-        ({"head": HeadSpec(kind="choice", num_labels=1)}, "give two"),
+        ({"head": HeadSpec(kind="tagging")}, "give none, for its texts are among `columns`"),
+        (
+            {"head": HeadSpec(kind="choice", num_labels=1)},
+            "columns for nothing: give choices or choices, answers",
+        ),
+        (
+            {"head": HeadSpec(kind="choice", num_labels=1), "columns": {"choices": "a", "answers": "b"}},
+            "give two",
+        ),
         ({"text_columns": ("a", "b", "c")}, "give one or two"),
         ({"metrics": ()}, "at least one metric"),
         ({"eval_splits": ()}, "one evaluation split"),
