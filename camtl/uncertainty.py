@@ -23,7 +23,7 @@ def normalized_entropy(logits: Tensor) -> Tensor:
     """
     if logits.shape[-1] == 1:
         return torch.zeros(logits.shape[:-1], device=logits.device)
-    allowed = logits > float("-inf")
+    allowed = logits != float("-inf")  # NaN stays NaN: a diverged model must not look certain
     log_probabilities = torch.log_softmax(logits.float(), dim=-1).masked_fill(~allowed, 0.0)
     probabilities = log_probabilities.exp().masked_fill(~allowed, 0.0)
     entropy = -(probabilities * log_probabilities).sum(dim=-1)

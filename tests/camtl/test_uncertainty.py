@@ -54,6 +54,10 @@ def test_entropy_of_half_precision_logits_is_computed_in_float32() -> None:
     )
 
 
+def test_predictions_that_are_not_finite_do_not_look_certain() -> None:
+    assert normalized_entropy(torch.tensor([[float("nan"), 1.0], [float("nan")] * 2])).isnan().all()
+
+
 def test_means_are_over_each_tasks_rows() -> None:
     means = task_mean_entropy(torch.tensor([0.2, 0.4, 0.9]), torch.tensor([0, 0, 2]), 4)
     torch.testing.assert_close(means, torch.tensor([0.3, 0.0, 0.9, 0.0]))
