@@ -25,11 +25,16 @@ def columns_of(task: Task) -> Columns:
     if kind == "tagging":
         return TaggingColumns(names=task.head.label_names, words=columns["tokens"], tags=columns["tags"])
     if kind == "span":
-        return SpanColumns(**columns)
+        return SpanColumns(
+            question=columns["question"],
+            context=columns["context"],
+            answers=columns["answers"],
+            detected=columns.get("detected"),
+        )
     if kind == "choice" and "answers" in columns:
         return ClozeColumns(passage=texts[0], query=texts[1], **columns)
     if kind == "choice":
-        return ChoiceColumns(text=texts[0], choices=split(columns["choices"]), label=task.label_column)
+        return ChoiceColumns(text=texts[0], choices=listed(columns["choices"]), label=task.label_column)
     labels = Labels(
         column=task.label_column,
         num_labels=None if kind == "regression" else task.head.num_labels,
@@ -40,10 +45,10 @@ def columns_of(task: Task) -> Columns:
         return MarkedColumns(
             texts=texts, marks=(_mark(columns, 1, 0), _mark(columns, 2, len(texts) - 1)), labels=labels
         )
-    return TextColumns(texts=texts, labels=labels, question=split(columns.get("question", "")))
+    return TextColumns(texts=texts, labels=labels, question=listed(columns.get("question", "")))
 
 
-def split(names: str) -> tuple[str, ...]:
+def listed(names: str) -> tuple[str, ...]:
     """The columns that "a,b" names."""
     return tuple(name.strip() for name in names.split(",") if name.strip())
 
