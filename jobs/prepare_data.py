@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from textwrap import indent
 
 sys.path[0] = str(
     Path(__file__).resolve().parents[1]
@@ -16,17 +17,47 @@ is re-used. Only the sections data, model (backbone) and run (seed excepted) are
 EXAMPLES = """\
   python jobs/prepare_data.py
   python jobs/prepare_data.py --data.source hub --data.tasks [cola,rte] --model.backbone bert-base-cased
-  python jobs/prepare_data.py --config jobs/configs/glue_slices.yaml --data.source /folder/of/parquet"""
+  python jobs/prepare_data.py --config jobs/configs/glue_slices.yaml --data.source /folder/of/parquet
+  python jobs/prepare_data.py --data.task_files [my_tasks.yaml]
+
+tasks of your own, my_tasks.yaml (`python -m pipeline.tasks` lists those that are there):
+"""
+TASK_FILE = """\
+reviews:
+  files: {train: reviews.csv, validation: reviews_dev.csv}  # beside this file: CSV, TSV, JSONL, CoNLL or Parquet
+  text_columns: ["{title}: {body}"]      # one text or two: a column each, or a template
+  label_column: verdict
+  label_names: [bad, good]               # in the order of their numbers; the column may hold either
+likeness:
+  kind: regression                       # or classification, tagging, span, choice, marked
+  files: {train: pairs.jsonl, validation: pairs_dev.jsonl}
+  text_columns: [first, second]
+  label_range: [0, 5]
+  metrics: [spearman]                    # each kind has its own where none is named
+  uncertainty_from: reviews              # a regression has none of its own
+names:
+  kind: tagging
+  files: {train: names.conll, validation: names_dev.conll}
+  label_names: [O, B-person, I-person]
+films:
+  dataset: stanfordnlp/imdb              # from the Hub, or a folder laid out like it: data.source
+  config: plain_text
+  eval_splits: [test]
+  text_columns: [text]
+  label_names: [negative, positive]
+  max_seq_length: 256                    # where that is less than data.max_seq_length
+"""
 
 
 def main() -> None:
     """Parse, prepare, show what there is."""
-    settings = parse_settings(sys.argv[1:], DESCRIPTION, EXAMPLES)
+    settings = parse_settings(sys.argv[1:], DESCRIPTION, EXAMPLES + indent(TASK_FILE, "  "))
     from rich.console import Console
     from rich.table import Table
 
     from pipeline import cluster
     from pipeline.assembly import prepare_data, tasks_of
+    from pipeline.data_report import remarks
 
     try:
         cluster.connect()
@@ -34,14 +65,13 @@ def main() -> None:
     except ValueError as error:
         fail(str(error))
     table = Table("task", "split", title="prepared data")
-    for name in ("rows", "tokens a row", "cut short"):
+    for name in ("rows", "tokens a row"):
         table.add_column(name, justify="right")
+    table.add_column("remarks")
     for task in prepared.values():
         for split, found in task.manifest["splits"].items():
             rows = found["rows"]
-            table.add_row(
-                task.name, split, f"{rows:,}", f"{found['tokens'] / rows:.1f}", f"{found['truncated']:,}"
-            )
+            table.add_row(task.name, split, f"{rows:,}", f"{found['tokens'] / rows:.1f}", remarks(found))
     console = Console(width=100)
     console.print(table)
     console.print(f"in {settings.data.prepared_dir}", highlight=False, soft_wrap=True)

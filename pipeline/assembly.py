@@ -9,6 +9,7 @@ from camtl import CaMtlConfig, CaMtlModel
 from camtl.backbones import resolve_backbone
 from camtl.freezing import freeze
 from pipeline.config import Settings
+from pipeline.data_report import report_lines
 from pipeline.job import TrainJob
 from pipeline.mixture import Mixture
 from pipeline.prepare import PreparedSplit, PreparedTask, prepare, read_table
@@ -18,6 +19,7 @@ from pipeline.sources import open_source
 from pipeline.tasks.base import Task
 from pipeline.tasks.embedded import TASKS as EMBEDDED_TASKS
 from pipeline.tasks.registry import resolve
+from pipeline.tasks.task_files import load_task_files
 
 
 @dataclass(frozen=True)
@@ -26,15 +28,17 @@ class Data:
 
     train: tuple[PreparedSplit, ...]
     evals: dict[str, dict[str, pa.Table]]
+    report: tuple[str, ...] = ()
 
 
 def tasks_of(settings: Settings) -> tuple[Task, ...]:
-    """The tasks of a run; the embedded suite where none is named.
+    """The tasks of a run; where none is named, those of its task files, or the embedded suite.
 
     Raises:
-        ValueError: a name that is unknown or given twice.
+        ValueError: a name that is unknown or given twice, or a mistake in a task file.
     """
-    return resolve(settings.data.tasks or tuple(task.name for task in EMBEDDED_TASKS))
+    own = load_task_files(settings.data.task_files)
+    return resolve(settings.data.tasks or tuple(task.name for task in own or EMBEDDED_TASKS), own)
 
 
 def prepare_data(settings: Settings, tasks: tuple[Task, ...]) -> dict[str, PreparedTask]:
@@ -57,6 +61,7 @@ def load_data(settings: Settings, tasks: tuple[Task, ...]) -> Data:
     return Data(
         tuple(prepared[task.name].train for task in tasks),
         {task.name: {part.split: read_table(part) for part in prepared[task.name].evals} for task in tasks},
+        tuple(report_lines(prepared)),
     )
 
 

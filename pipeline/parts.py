@@ -29,9 +29,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.errors import first_line
+from pipeline.formats import Columns, Origin, Status, encode_rows
 from pipeline.plan import BLOCK_ROWS
 from pipeline.sources import Block
-from pipeline.tokenization import SCHEMA, RowFormat, check_rows, encode, single_encodings
+from pipeline.tokenization import SCHEMA, backend
 
 PART_ROWS = 64 * BLOCK_ROWS  # whole row groups, so that a block of the plan's order never lies in two
 PROBLEM = -1
@@ -43,6 +44,7 @@ STAGED = pa.schema(
         ("position", pa.int64()),
         ("problem", pa.string()),
         *SCHEMA,
+        ("status", pa.int8()),  # `pipeline.formats.Status`
         ("truncated", pa.bool_()),
     ]
 )
@@ -53,16 +55,24 @@ class SplitPlan:
     """One split on its way.
 
     Attributes:
-        rows: What is read of its rows.
+        task: Name of the task.
         name: Name of the split.
+        columns: What is read of its rows.
+        max_seq_length: Longest encoding in tokens.
+        num_labels: Classes whose rows are counted; None where labels are no classes.
+        for_training: Rows that cannot be trained on are left out, and references for metrics.
         source_rows: Rows that the source has.
         kept_rows: Rows that are kept: the first of the split's order.
         first_part: Number of its first part among the parts of all splits of one execution.
         directory: Folder of its part files.
     """
 
-    rows: RowFormat
+    task: str
     name: str
+    columns: Columns
+    max_seq_length: int
+    num_labels: int | None
+    for_training: bool
     source_rows: int
     kept_rows: int
     first_part: int
@@ -75,7 +85,7 @@ class SplitPlan:
 
     def positions(self, block: Block) -> NDArray[np.int64]:
         """Place in the split's order of each of the block's rows."""
-        order = _positions(f"{self.rows.task}/{self.name}", self.source_rows)
+        order = _positions(f"{self.task}/{self.name}", self.source_rows)
         return order[block.first_row : block.first_row + block.rows]
 
 
@@ -95,13 +105,12 @@ class Job:
     block: Block
 
 
-def encode_block(jobs: pa.Table, *, text: str, max_seq_length: int) -> pa.Table:
+def encode_block(jobs: pa.Table, *, text: str) -> pa.Table:
     """First stage: a block's kept rows as tokens, each with its part and its position in the split's order.
 
     Args:
         jobs: One row, whose `job` is a pickled `Job`.
         text: The tokenizer, from `tokenizer_json`.
-        max_seq_length: Longest row in tokens.
 
     Returns:
         Rows of `STAGED`; a single one of part `PROBLEM` where the block cannot be used.
@@ -115,22 +124,28 @@ def encode_block(jobs: pa.Table, *, text: str, max_seq_length: int) -> pa.Table:
         table = block.read()
         if table.num_rows != block.rows:
             raise ValueError(f"{block.origin} changed while it was read: prepare again")
-        labels = check_rows(table, split.rows, first_row=block.first_row, origin=block.origin)
+        positions = split.positions(block)
+        kept = np.flatnonzero(positions < split.kept_rows)
+        row_ids = block.first_row + kept
+        encoded = encode_rows(
+            table.take(kept),
+            split.columns,
+            backend(text),
+            split.max_seq_length,
+            for_training=split.for_training,
+            origin=Origin(split.task, block.origin, row_ids.tolist()),
+        )
     except (ValueError, OSError) as error:
         problem = {"part": PROBLEM, "position": job.number, "problem": first_line(error)}
         return pa.Table.from_pylist([problem], schema=STAGED)
-    positions = split.positions(block)
-    kept = np.flatnonzero(positions < split.kept_rows)
-    input_ids, token_type_ids, truncated = encode(
-        table.take(kept), split.rows.text_columns, text=text, max_seq_length=max_seq_length
-    )
-    prepared = single_encodings(block.first_row + kept, input_ids, token_type_ids, labels[kept])
     columns = {
         "part": split.first_part + positions[kept] // PART_ROWS,
         "position": positions[kept],
         "problem": pa.nulls(len(kept), pa.string()),
-        **dict(zip(SCHEMA.names, prepared.columns, strict=True)),
-        "truncated": truncated,
+        "row_id": row_ids,
+        **{name: encoded.table[name] for name in encoded.table.column_names},
+        "status": encoded.status,
+        "truncated": encoded.truncated,
     }
     return pa.table(columns, schema=STAGED)
 
@@ -151,6 +166,9 @@ def write_part(staged: pa.Table, *, plans: Sequence[SplitPlan]) -> pa.Table:
         return _result(part, {"problem": staged["problem"][0].as_py()})
     plan = next(plan for plan in reversed(plans) if plan.first_part <= part)
     path = os.path.join(plan.directory, list(plan.parts())[part - plan.first_part])
+    status = staged["status"].to_numpy()
+    if plan.for_training:
+        staged = staged.filter(pa.array(status <= Status.EMPTY_TEXT))
     table = staged.select(SCHEMA.names).cast(SCHEMA)
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, row_group_size=BLOCK_ROWS, compression="zstd", write_page_checksum=True)
@@ -170,13 +188,16 @@ def write_part(staged: pa.Table, *, plans: Sequence[SplitPlan]) -> pa.Table:
         return _result(part, {"problem": problem})
     result = {
         "rows": table.num_rows,
+        "source_rows": len(status),
+        "report": {kind.name.lower(): int((status == kind).sum()) for kind in Status if kind},
         "sha256": hashlib.sha256(content).hexdigest(),
-        "tokens": pc.sum(pc.list_value_length(table["input_ids"])).as_py(),
-        "truncated": pc.sum(staged["truncated"]).as_py(),
+        "tokens": pc.sum(pc.list_value_length(table["input_ids"]), min_count=0).as_py(),
+        "truncated": pc.sum(staged["truncated"], min_count=0).as_py(),
     }
-    if plan.rows.num_labels is not None:
+    if plan.num_labels is not None:
         classes = table["label"].to_numpy().astype(np.int64)
-        result["label_counts"] = np.bincount(classes, minlength=plan.rows.num_labels).tolist()
+        counts = np.bincount(classes[classes >= 0], minlength=plan.num_labels)
+        result["label_counts"] = counts.tolist()
     return _result(part, result)
 
 
@@ -184,9 +205,7 @@ def _result(part: int, result: dict[str, Any]) -> pa.Table:
     return pa.table({"part": [part], "result": [json.dumps(result)]})
 
 
-def execute(
-    jobs: Sequence[Job], plans: Sequence[SplitPlan], text: str, max_seq_length: int
-) -> list[dict[str, Any]]:
+def execute(jobs: Sequence[Job], plans: Sequence[SplitPlan], text: str) -> list[dict[str, Any]]:
     """Both stages as one Ray Data execution; the rows of `write_part`, in any order."""
     import ray.data
 
@@ -194,7 +213,7 @@ def execute(
         results: list[dict[str, Any]] = (
             ray.data.from_items([{"job": pickle.dumps(job)} for job in jobs], override_num_blocks=len(jobs))
             .map_batches(
-                partial(encode_block, text=text, max_seq_length=max_seq_length),
+                partial(encode_block, text=text),
                 batch_size=1,
                 batch_format="pyarrow",
             )

@@ -16,11 +16,14 @@ import logging
 import os
 import shutil
 import uuid
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipeline.data_report import describe
+from pipeline.formats import texts_per_encoding
 from pipeline.parts import Job, SplitPlan, execute
 from pipeline.prepared import (
     MANIFEST,
@@ -33,7 +36,8 @@ from pipeline.prepared import (
 )
 from pipeline.sources import Source, used_splits
 from pipeline.tasks.base import Task
-from pipeline.tokenization import RowFormat, check_max_seq_length, tokenizer_fingerprint, tokenizer_json
+from pipeline.tasks.reading import columns_of
+from pipeline.tokenization import check_max_seq_length, tokenizer_fingerprint, tokenizer_json
 
 __all__ = ["PreparedSplit", "PreparedTask", "check_tokenizer", "load_prepared", "prepare", "read_table"]
 
@@ -75,11 +79,11 @@ def prepare(
     ready: dict[str, PreparedTask] = {}
     builds: list[_Build] = []
     for task in tasks:
-        check_max_seq_length(text, max_seq_length, len(task.text_columns))
+        check_max_seq_length(text, max_seq_length, texts_per_encoding(columns_of(task)))
         shaped_by = {
             "schema_version": SCHEMA_VERSION,
             "tokenizer_fingerprint": tokenizer_fingerprint(text),
-            "max_seq_length": max_seq_length,
+            "max_seq_length": longest_encoding(task, max_seq_length),
             "max_train_rows": max_train_rows,
             "max_eval_rows": max_eval_rows,
             "source_fingerprint": source.fingerprint(task),
@@ -95,8 +99,8 @@ def prepare(
         manifest = {"task": task.name, "fingerprint": fingerprint, **shaped_by}
         builds.append(_Build(task, directory, root / f".{directory.name}.{uuid.uuid4().hex[:8]}", manifest))
     try:
-        jobs = _plan(builds, source, max_train_rows, max_eval_rows)
-        _build(builds, jobs, text, max_seq_length)
+        jobs = _plan(builds, source, max_seq_length, max_train_rows, max_eval_rows)
+        _build(builds, jobs, text)
         ready |= {build.task.name: build.publish() for build in builds}
     except OSError as error:
         raise ValueError(
@@ -107,6 +111,11 @@ def prepare(
         for build in builds:
             shutil.rmtree(build.temporary, ignore_errors=True)
     return {task.name: ready[task.name] for task in tasks}
+
+
+def longest_encoding(task: Task, max_seq_length: int) -> int:
+    """Longest encoding of a task in tokens: its own limit, where that is less than the run's."""
+    return min(max_seq_length, task.max_seq_length or max_seq_length)
 
 
 @dataclass
@@ -125,19 +134,30 @@ class _Build:
         for plan in self.plans:
             files = {file: results[plan.first_part + index] for index, file in enumerate(plan.parts())}
             for file, rows in plan.parts().items():
-                if files[file]["rows"] != rows:
+                if files[file]["source_rows"] != rows:
                     raise RuntimeError(
-                        f"Ray Data gave {files[file]['rows']} of {rows} rows of {plan.name}/{file}"
+                        f"Ray Data gave {files[file]['source_rows']} of {rows} rows of {plan.name}/{file}"
                     )
+            report = Counter[str]()
+            for part in files.values():
+                report.update(part["report"])
+            told = {reason: count for reason, count in report.items() if count}
             splits[plan.name] = {
-                "rows": plan.kept_rows,
+                "rows": sum(part["rows"] for part in files.values()),
+                "source_rows": plan.kept_rows,
+                "report": told,
                 "files": {
                     file: {key: part[key] for key in ("rows", "sha256")} for file, part in files.items()
                 },
                 "tokens": sum(part["tokens"] for part in files.values()),
                 "truncated": sum(part["truncated"] for part in files.values()),
             }
-            if plan.rows.num_labels is not None:
+            if not splits[plan.name]["rows"]:
+                raise ValueError(
+                    f"task {self.task.name!r}: none of the {plan.kept_rows} rows of split {plan.name!r} can be "
+                    f"used ({describe(told)}): correct the rows or the task's columns"
+                )
+            if plan.num_labels is not None:
                 counts = zip(*(part["label_counts"] for part in files.values()), strict=True)
                 splits[plan.name]["label_counts"] = [sum(count) for count in counts]
         self.manifest["splits"] = splits
@@ -165,7 +185,11 @@ def _fingerprint(task: Task, shaped_by: Mapping[str, object]) -> str:
 
 
 def _plan(
-    builds: Sequence[_Build], source: Source, max_train_rows: int | None, max_eval_rows: int | None
+    builds: Sequence[_Build],
+    source: Source,
+    max_seq_length: int,
+    max_train_rows: int | None,
+    max_eval_rows: int | None,
 ) -> list[Job]:
     """Makes the folders and the jobs: one for each block that has a row to keep."""
     jobs: list[Job] = []
@@ -184,8 +208,12 @@ def _plan(
             directory = build.temporary / name
             directory.mkdir(parents=True)
             plan = SplitPlan(
-                rows=RowFormat.of(task),
+                task=task.name,
                 name=name,
+                columns=columns_of(task),
+                max_seq_length=longest_encoding(task, max_seq_length),
+                num_labels=task.head.num_labels if task.head.has_classes else None,
+                for_training=name == task.train_split,
                 source_rows=rows,
                 kept_rows=min(rows, limit or rows),
                 first_part=first_part,
@@ -199,7 +227,7 @@ def _plan(
     return jobs
 
 
-def _build(builds: Sequence[_Build], jobs: Sequence[Job], text: str, max_seq_length: int) -> None:
+def _build(builds: Sequence[_Build], jobs: Sequence[Job], text: str) -> None:
     """Runs the jobs as one Ray Data execution, and completes the folders."""
     if not builds:
         return
@@ -207,7 +235,7 @@ def _build(builds: Sequence[_Build], jobs: Sequence[Job], text: str, max_seq_len
     paths = [os.path.join(plan.directory, file) for plan in plans for file in plan.parts()]
     names = ", ".join(build.task.name for build in builds)
     logger.info("Preparing %s: %d rows", names, sum(plan.kept_rows for plan in plans))
-    results = execute(jobs, plans, text, max_seq_length)
+    results = execute(jobs, plans, text)
     parts = {result["part"]: json.loads(result["result"]) for result in results}
     for number in sorted(parts):  # faults in the data are of part -1, so the first
         if "problem" in parts[number]:

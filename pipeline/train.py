@@ -47,6 +47,8 @@ def train(settings: Settings, show: Show = print) -> dict[str, Any]:
         cluster.check_resources(settings.cluster.num_workers, settings.cluster.cpus_per_worker)
     show(f"preparing {len(tasks)} tasks from {settings.data.source}")
     data = load_data(settings, tasks)
+    for line in data.report:
+        show(line)
     job = job_for(settings, tasks, tuple(split.rows for split in data.train))
     baseline = majority(tasks, [read_labels(split) for split in data.train], data.evals)
     make_feed = feed_in_process if settings.cluster.num_workers == 0 else feed_with_ray_data

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pipeline.tasks import embedded, glue, mrqa, nli, superglue, wnut
 from pipeline.tasks.base import Task
 from pipeline.tasks.groups import GROUPS, expand
-from pipeline.tasks.metrics import METRICS
+from pipeline.tasks.scores import METRICS
 
 _TASKS: dict[str, Task] = {}
 

