@@ -38,7 +38,9 @@ class DataSettings:
 
     Attributes:
         source: hub, embedded, or a folder laid out as <hub id>/<config>/<split>.parquet.
-        tasks: Task names, in order; an empty list is the whole embedded suite.
+        tasks: Names of tasks and groups (glue, super_glue, mrqa, paper_24, paper_26), in order; an empty list is all
+            tasks of task_files, or the whole embedded suite.
+        task_files: YAML files of your own tasks; jobs/prepare_data.py --help shows one.
         max_seq_length: Longest row in tokens.
         max_train_rows: Training rows kept per task; null keeps all.
         max_eval_rows: Evaluation rows kept per task and split; null keeps all.
@@ -49,6 +51,7 @@ class DataSettings:
 
     source: str = "embedded"
     tasks: tuple[str, ...] = ()
+    task_files: tuple[str, ...] = ()
     max_seq_length: int = 128
     max_train_rows: int | None = None
     max_eval_rows: int | None = None

@@ -22,6 +22,7 @@ from pipeline.evaluate import EvalSet, Share, majority, measure, merge_shares, p
 from pipeline.prepared import read_labels
 from pipeline.scoring import Arithmetic
 from pipeline.tasks.registry import resolve
+from pipeline.tasks.task_files import load_task_files
 
 Evals = Mapping[str, Mapping[str, Any]]
 
@@ -56,7 +57,7 @@ def evaluate_model(folder: str | Path, settings: Settings) -> dict[str, Any]:
     """
     weights = model_folder(folder)
     config = CaMtlConfig.from_pretrained(weights)
-    tasks = resolve(settings.data.tasks or config.tasks)
+    tasks = resolve(settings.data.tasks or config.tasks, load_task_files(settings.data.task_files))
     if strange := [task.name for task in tasks if task.name not in config.tasks]:
         raise ValueError(
             f"{weights} was not trained on {strange[0]!r}: its tasks are {', '.join(config.tasks)}"

@@ -6,6 +6,7 @@ from math import inf
 from typing import Any
 
 from pipeline.config import Settings
+from pipeline.tasks.groups import expand
 
 Rule = tuple[Callable[[Any], bool], str]
 POSITIVE: Rule = (lambda value: 0 < value < inf, "more than 0")
@@ -26,6 +27,10 @@ RULES: dict[str, Rule] = {
     "run.tracking_uri": TEXT,
     "run.experiment": TEXT,
     "data.source": TEXT,
+    "data.task_files": (
+        lambda value: all(path.endswith((".yaml", ".yml")) for path in value),
+        "a list of YAML files, each ending in .yaml or .yml",
+    ),
     "data.max_seq_length": (lambda value: value >= 8, "8 tokens or more"),
     "data.max_train_rows": POSITIVE,
     "data.max_eval_rows": POSITIVE,
@@ -90,7 +95,7 @@ def _check_run(settings: Settings) -> None:
 
 
 def _check_sampler(settings: Settings) -> None:
-    sampler, num_tasks = settings.sampler, len(settings.data.tasks)
+    sampler, num_tasks = settings.sampler, len(expand(settings.data.tasks))
     if sampler.select == "none" and sampler.pool != 1:
         raise ValueError(
             f"sampler.select: 'none' trains on every candidate and needs --sampler.pool 1, not {sampler.pool}"

@@ -49,6 +49,7 @@ def absolute_paths(settings: Settings, *, cwd: Path) -> Settings:
         data=replace(
             data,
             source=data.source if data.source in ("hub", "embedded") else absolute(data.source),
+            task_files=tuple(map(absolute, data.task_files)),
             prepared_dir=absolute(data.prepared_dir),
         ),
         model=replace(

@@ -5,12 +5,14 @@ import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 import yaml
 
 from jobs.cli import fail, parse_settings
 from pipeline.config import Settings
+from pipeline.tasks.task_files import load_task_files
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "jobs" / "configs").glob("*.yaml"))
@@ -91,6 +93,24 @@ def test_help_shows_examples_and_types_in_words(capsys: pytest.CaptureFixture[st
     assert "Literal[" not in text
 
 
+def test_the_help_of_prepare_shows_a_task_file_that_works(folder: Path) -> None:
+    asked = [sys.executable, str(ROOT / "jobs" / "prepare_data.py"), "--help"]
+    shown = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+    example = dedent(shown.rpartition("lists those that are there):\n")[2])
+    (folder / "my_tasks.yaml").write_text(example)
+    rows = {
+        "reviews.csv": "title,body,verdict\na,b,bad\n",
+        "pairs.jsonl": '{"first": "a", "second": "b", "label": 1}\n',
+        "names.conll": "Ann B-person\n",
+    }
+    for name, content in rows.items():
+        stem, _, suffix = name.partition(".")
+        for path in (name, f"{stem}_dev.{suffix}"):
+            (folder / path).write_text(content)
+    tasks = load_task_files([str(folder / "my_tasks.yaml")])
+    assert [task.name for task in tasks] == ["reviews", "likeness", "names", "films"]
+
+
 def test_epochs_take_the_place_of_the_default_steps() -> None:
     train = parse("--train.epochs", "1.5").train
     assert (train.max_steps, train.epochs) == (None, 1.5)
@@ -106,7 +126,8 @@ def test_a_name_without_placeholders_is_kept() -> None:
 def test_relative_paths_become_absolute(folder: Path) -> None:
     (folder / "encoder").mkdir()
     settings = parse("--data.source", "glue", "--model.backbone", "encoder", "--cluster.storage_path", "ckpt",
-                     "--run.output_dir", "../runs")  # fmt: skip
+                     "--run.output_dir", "../runs", "--data.task_files", "[mine/tasks.yaml]")  # fmt: skip
+    assert settings.data.task_files == (str(folder / "mine" / "tasks.yaml"),)
     assert settings.run.output_dir == str(folder.parent / "runs")
     assert settings.data.prepared_dir == str(folder / "prepared")
     assert settings.data.source == str(folder / "glue")
@@ -199,6 +220,11 @@ def test_a_submitted_copy_takes_absolute_paths_and_reads_its_own_files(submitted
         ("--train.learning_rate .nan", "train.learning_rate: nan", None),
         ("--train.warmup_proportion 1", "train.warmup_proportion: 1", None),
         ("--data.tasks cola", "data.tasks: expected a list such as [cola,rte], got 'cola'", None),
+        (
+            "--data.task_files [tasks.csv]",
+            "data.task_files: ['tasks.csv'] has to be a list of YAML files",
+            None,
+        ),
         ("--data.max_seq_length 2", "data.max_seq_length: 2", None),
         ("--data.max_train_rows 0", "data.max_train_rows: 0", None),
         ("--model.freeze top_half", "model.freeze: 'top_half'", None),
@@ -230,6 +256,11 @@ def test_a_wrong_argument_gets_one_line(
         ("--run.resume runs/a --run.name b", "run.name: 'b' is not the name of the resumed run 'a'"),
         ("--sampler.select none", "sampler.select: 'none' trains on every candidate"),
         ("--sampler.max_share_per_task 0.4 --data.tasks [cola,rte]", "sampler.max_share_per_task: 0.4"),
+        (
+            "--sampler.max_share_per_task 0.1 --data.tasks [glue]",
+            "sampler.max_share_per_task: 0.1 for each of 9",
+        ),
+        ("--data.tasks [rte,glue,rte]", "task 'rte' is listed twice"),
         ("--train.batch_size 2 --train.gradient_accumulation 2", "train.batch_size: 2 rows"),
         ("--cluster.num_workers [1,2]", "cluster.cpus_per_worker: 0.5"),
     ],
