@@ -9,8 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.formats.labels import is_text
-from pipeline.formats.source import Origin, read_column, read_text_lists, require_text
+from pipeline.formats.source import Origin, is_text, read_column, read_text_lists, require_text
 
 Place = tuple[int, int]  # first character, last + 1
 

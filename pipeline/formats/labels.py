@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline.formats.source import Origin, read_column, require_text
+from pipeline.formats.source import Origin, is_text, read_column, require_text
 
 UNLABELLED = -1  # what sets without labels, such as official test splits, give in their place
 
@@ -36,8 +36,10 @@ def read_labels(
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Labels of N rows, and which rows have none.
 
-    A row without a label has -1 in its place, as the sets' own test splits do. In a regression that may
-    take -1 it is a label like others. A label that is missing altogether (null, NaN) is a mistake.
+    A class may be given by its name or by its number, and a number as text, as files without types have it. Where
+    both are meant alike, as of classes named 1 to 5, it is the name. A row without a label has -1 in its place, as
+    the sets' own test splits do. In a regression that may take -1 it is a label like others. A label that is missing
+    altogether (null, NaN) is a mistake.
 
     Returns:
         Labels [N] and whether the row is without one [N].
@@ -47,22 +49,36 @@ def read_labels(
     """
     column = read_column(table, labels.column, origin)
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    if labels.num_labels is not None and labels.names and is_text(kind):
-        numbers = class_numbers(require_text(column, labels.column, origin), labels.names)
-        if (numbers < 0).any():
-            index = int(np.argmax(numbers < 0))
-            origin.fail(
-                index,
-                f"has label {column[index].as_py()!r}, but the task's labels are "
-                f"{', '.join(map(repr, labels.names))}: correct it or change the task's label names",
+    names = labels.names if labels.num_labels is not None else ()
+    values: NDArray[np.float64]
+    if is_text(kind):
+        texts = require_text(column, labels.column, origin)
+        values = np.array([_number(text) for text in texts.to_pylist()])
+        if names:
+            values = _with_names(values, texts, names)
+            if (strange := np.isnan(values)).any():
+                index = int(np.argmax(strange))
+                origin.fail(
+                    index,
+                    f"has label {column[index].as_py()!r}, but the task's labels are "
+                    f"{', '.join(map(repr, names))}: correct it or change the task's label names",
+                )
+        elif np.isnan(values).any():
+            mend = "give labels as numbers" + (
+                ", or name the classes" if labels.num_labels is not None else ""
             )
-        return numbers.astype(np.float32), np.zeros(len(numbers), np.bool_)
-    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
-        mend = "give labels as numbers" + (", or name the classes" if is_text(kind) else "")
+            raise ValueError(
+                f"task {origin.task!r}: column {labels.column!r} of {origin.name} holds {kind}: {mend}"
+            )
+    elif pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
+        values = pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False)
+        if pa.types.is_integer(kind) and not all(np.isnan(_number(name)) for name in names):
+            values = _with_names(values, pc.cast(column, pa.string()), names)
+    else:
         raise ValueError(
-            f"task {origin.task!r}: column {labels.column!r} of {origin.name} holds {kind}: {mend}"
+            f"task {origin.task!r}: column {labels.column!r} of {origin.name} holds {kind}: "
+            "give labels as numbers"
         )
-    values: NDArray[np.float64] = pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False)
     # Written so that NaN, which missing labels have become, is never good.
     if labels.num_labels is not None:
         good = (values >= 0) & (values < labels.num_labels) & (values == np.floor(values))
@@ -82,13 +98,22 @@ def read_labels(
     return values.astype(np.float32), unlabelled
 
 
+def _number(text: str) -> float:
+    """The number that a text says, NaN where it says none."""
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
+
+
+def _with_names(values: NDArray[np.float64], texts: pa.Array, names: tuple[str, ...]) -> NDArray[np.float64]:
+    """Values [N], with the number of the class in the place of each that is a class's name."""
+    numbers = class_numbers(texts, names)
+    return np.where(numbers >= 0, numbers, values)
+
+
 def class_numbers(texts: pa.Array, names: tuple[str, ...]) -> NDArray[np.int64]:
     """[N] number of the class that each text names, -1 where it names none."""
     numbers = pc.index_in(texts, value_set=pa.array(names, pa.string()))
     found: NDArray[np.int64] = pc.fill_null(numbers, -1).to_numpy().astype(np.int64)
     return found
-
-
-def is_text(kind: pa.DataType) -> bool:
-    """Whether a column of this type holds text."""
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))

@@ -26,7 +26,7 @@ class Origin:
 
     task: str
     name: str
-    row_ids: Sequence[int]
+    row_ids: Sequence[int] | Ints
 
     def fail(self, index: int, problem: str) -> NoReturn:
         """Raises ValueError about the row of this index in the table."""
@@ -110,7 +110,7 @@ def require_text(column: pa.Array, name: str, origin: Origin) -> pa.Array:
         ValueError: The column holds something else, or a text is missing or not UTF-8.
     """
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
+    if not (is_text(kind) or pa.types.is_null(kind)):  # null: a column in which every row lacks it
         raise ValueError(f"task {origin.task!r}: column {name!r} of {origin.name} holds {kind}: give text")
     if column.null_count:
         origin.fail(first_true(column.is_null()), f"has no {name!r}: fill or remove the row")
@@ -160,6 +160,11 @@ def require_lists(column: pa.Array, name: str, origin: Origin, *, may_lack: bool
         origin.fail(first_true(column.is_null()), f"has no {name!r}: fill or remove the row")
     lists = column.cast(pa.list_(kind.value_type))
     return lists.fill_null(pa.scalar([], lists.type)) if lists.null_count else lists
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds text."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def first_true(mask: pa.Array) -> int:

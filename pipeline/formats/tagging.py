@@ -12,8 +12,8 @@ from tokenizers import Tokenizer
 
 from pipeline.formats.assembly import Frame
 from pipeline.formats.encoded import EncodedRows, Status, first_status, rows_table
-from pipeline.formats.labels import class_numbers, is_text
-from pipeline.formats.source import Origin, read_column, read_text_lists, require_lists
+from pipeline.formats.labels import class_numbers
+from pipeline.formats.source import Origin, is_text, read_column, read_text_lists, require_lists
 from pipeline.formats.text import encode_texts
 from pipeline.formats.tokens import Ints, tokenize
 
