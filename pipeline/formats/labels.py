@@ -48,37 +48,7 @@ def read_labels(
         ValueError: The column is missing, holds neither numbers nor names, or a label is none of the task's.
     """
     column = read_column(table, labels.column, origin)
-    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    names = labels.names if labels.num_labels is not None else ()
-    values: NDArray[np.float64]
-    if is_text(kind):
-        texts = require_text(column, labels.column, origin)
-        values = np.array([_number(text) for text in texts.to_pylist()])
-        if names:
-            values = _with_names(values, texts, names)
-            if (strange := np.isnan(values)).any():
-                index = int(np.argmax(strange))
-                origin.fail(
-                    index,
-                    f"has label {column[index].as_py()!r}, but the task's labels are "
-                    f"{', '.join(map(repr, names))}: correct it or change the task's label names",
-                )
-        elif np.isnan(values).any():
-            mend = "give labels as numbers" + (
-                ", or name the classes" if labels.num_labels is not None else ""
-            )
-            raise ValueError(
-                f"task {origin.task!r}: column {labels.column!r} of {origin.name} holds {kind}: {mend}"
-            )
-    elif pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
-        values = pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False)
-        if pa.types.is_integer(kind) and not all(np.isnan(_number(name)) for name in names):
-            values = _with_names(values, pc.cast(column, pa.string()), names)
-    else:
-        raise ValueError(
-            f"task {origin.task!r}: column {labels.column!r} of {origin.name} holds {kind}: "
-            "give labels as numbers"
-        )
+    values = _values(column, labels, origin)
     # Written so that NaN, which missing labels have become, is never good.
     if labels.num_labels is not None:
         good = (values >= 0) & (values < labels.num_labels) & (values == np.floor(values))
@@ -98,6 +68,36 @@ def read_labels(
     return values.astype(np.float32), unlabelled
 
 
+def _values(column: pa.Array, labels: Labels, origin: Origin) -> NDArray[np.float64]:
+    """Labels as numbers [N], NaN for a missing one."""
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    names = labels.names if labels.num_labels is not None else ()
+    holds = f"task {origin.task!r}: column {labels.column!r} of {origin.name} holds {kind}: give labels as numbers"
+    values: NDArray[np.float64]
+    if is_text(kind):
+        texts = require_text(column, labels.column, origin)
+        values = np.array([_number(text) for text in texts.to_pylist()])
+        if not names and np.isnan(values).any():
+            raise ValueError(holds + (", or name the classes" if labels.num_labels is not None else ""))
+    elif pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
+        values = pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False)
+        texts = pc.cast(column, pa.string()) if pa.types.is_integer(kind) else None
+    else:
+        raise ValueError(holds)
+    if not names or texts is None:
+        return values
+    values = _with_names(values, texts, names)
+    strange = np.isnan(values) & column.is_valid().to_numpy(zero_copy_only=False)
+    if strange.any():
+        index = int(np.argmax(strange))
+        origin.fail(
+            index,
+            f"has label {column[index].as_py()!r}, but the task's labels are "
+            f"{', '.join(map(repr, names))}: correct it or change the task's label names",
+        )
+    return values
+
+
 def _number(text: str) -> float:
     """The number that a text says, NaN where it says none."""
     try:
@@ -107,8 +107,13 @@ def _number(text: str) -> float:
 
 
 def _with_names(values: NDArray[np.float64], texts: pa.Array, names: tuple[str, ...]) -> NDArray[np.float64]:
-    """Values [N], with the number of the class in the place of each that is a class's name."""
+    """Values [N], with the number of the class in the place of each that is a class's name.
+
+    Where numbers are names, a number that names no class is none, so that 0 is not taken for the first of 1 to 5.
+    """
     numbers = class_numbers(texts, names)
+    if not all(np.isnan(_number(name)) for name in names):
+        values = np.where(values == UNLABELLED, values, np.nan)
     return np.where(numbers >= 0, numbers, values)
 
 
