@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.tasks.decoding import decode, decode_choice, decode_span, decode_tags
 from pipeline.tasks.spans import best_spans
+from pipeline.tasks.tagging_metrics import entity_f1
 
 CONTEXT = "It rained in Rome on Monday"
 WORDS = [[0, 2], [3, 9], [10, 12], [13, 17], [18, 20], [21, 27]]
@@ -45,6 +46,10 @@ def test_words_that_were_cut_are_outside() -> None:
     logits = np.array([[5, 0, 0], [0, 5, 0]])
     names = ("O", "B-place", "I-place")
     assert decode("tagging", logits, reference, label_names=names) == ["O", "B-place", "O", "O"]
+    # ... so that an entity behind the cut counts as missed
+    assert entity_f1(
+        [["O", "B-place", "O", "O"]], [{"tags": ["O", "B-place", "O", "B-place"]}]
+    ) == pytest.approx(100 * 2 / 3)
     nothing: dict[str, Any] = {"tokens": [], "words": []}
     assert decode("tagging", np.zeros((0, 3)), nothing, label_names=names) == []
 

@@ -1,198 +1,182 @@
 """A model that is always right gets 100: its outputs are made from the labels and marks that it is trained on.
 
-The rows are cut into windows here as prepared rows are: marks say where an answer may start and end, and which
-words have which tag. Only what the cut took away may cost anything.
+Only what a cut took away may cost anything: an answer that no window holds whole, the words behind a cut.
 """
 
 from __future__ import annotations
 
+import json
 import random
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from tokenizers import Tokenizer
 
+from pipeline.formats import (
+    ChoiceColumns,
+    ClozeColumns,
+    Columns,
+    EncodedRows,
+    Origin,
+    SpanColumns,
+    Status,
+    TaggingColumns,
+    encode_rows,
+)
 from pipeline.tasks.decoding import decode
 from pipeline.tasks.metrics import METRICS
 from pipeline.tasks.qa_metrics import QA_METRICS
 from pipeline.tasks.tagging_metrics import TAGGING_METRICS
 
-LIMIT = 30
+ROWS = 200
 TAGS = ("O", "B-person", "I-person", "B-creative-work", "I-creative-work")
-VOCABULARY = (
-    "the",
-    "a",
-    "Rome",
-    "U.S.",
-    "half-time",
-    "naïve",
-    "1,000",
-    "o'clock",
-    "(so)",
-    "Überlingen",
-    "x",
-    "東京",
-)
-SEEDS = st.integers(0, 2**32 - 1)
-COUNTS = settings(max_examples=150, deadline=None)
+# One to four tokens each; an answer of articles alone has no F1, so they come first and are never all of it.
+WORDS = ("the", "a", "Rome", "U.S.", "half-time", "naïve", "1,000", "o'clock", "(so)", "cats", "x", "東京")
+LONGEST_ANSWER = 6
 
 
-@dataclass
-class Row:
-    """A prepared row: marks of each encoding, and the reference."""
-
-    encodings: list[list[int]] = field(default_factory=list)
-    reference: dict[str, Any] = field(default_factory=dict)
-
-
-def pieces(word: str) -> list[tuple[int, int]]:
-    """Sub-tokens of three letters."""
-    return [(begin, min(begin + 3, len(word))) for begin in range(0, len(word), 3)]
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory, make_tokenizer: Callable[..., str]) -> Tokenizer:
+    """Pieces of the words above."""
+    known = ("rome", "u", "s", ".", "half", "-", "time", "1", ",", "000", "o", "'", "(", ")", "so", "x", "東")
+    return Tokenizer.from_file(
+        f"{make_tokenizer(Path(tmp_path_factory.mktemp('oracle')), *known)}/tokenizer.json"
+    )
 
 
-def span_row(draw: random.Random, *, answered: bool) -> Row:
-    """A question over a long context, in windows that overlap by the longest answer."""
-    words = [draw.choice(VOCABULARY) for _ in range(draw.randint(1, 120))]
+def prepare(columns: Columns, rows: list[dict[str, Any]], tokenizer: Tokenizer, length: int) -> EncodedRows:
+    origin = Origin("oracle", "rows", range(len(rows)))
+    return encode_rows(
+        pa.Table.from_pylist(rows), columns, tokenizer, length, for_training=False, origin=origin
+    )
+
+
+def references(encoded: EncodedRows) -> list[dict[str, Any]]:
+    return [json.loads(reference) for reference in encoded.table["reference"].to_pylist()]
+
+
+def question(draw: random.Random, *, answered: bool) -> dict[str, Any]:
+    words = draw.choices(WORDS, k=draw.randint(1, 80))
     first = draw.randrange(len(words))
-    words[first] = draw.choice(VOCABULARY[2:])  # an answer of articles alone has no F1
-    tokens: list[tuple[int, int]] = []
-    word_tokens: list[tuple[int, int]] = []
-    context = ""
-    for word in words:
-        context += " " if context else ""
-        word_tokens.append((len(tokens), len(tokens) + len(pieces(word))))
-        tokens += [(len(context) + begin, len(context) + end) for begin, end in pieces(word)]
-        context += word
-    last = first
-    while (
-        last + 1 < len(words)
-        and draw.random() < 0.6
-        and word_tokens[last + 1][1] - word_tokens[first][0] <= LIMIT
-    ):
-        last += 1
-    begin, end = word_tokens[first][0], word_tokens[last][1] - 1
-    row = Row(reference={"context": context, "spans": [], "answers": []})
-    if answered:
-        row.reference["answers"] = ["something else", context[tokens[begin][0] : tokens[end][1]]]
-    width, question = draw.randint(LIMIT + 1, 90), draw.randint(1, 9)
-    for at in range(0, max(1, len(tokens) - LIMIT), width - LIMIT):
-        here = range(at, min(at + width, len(tokens)))
-        whole = answered and begin in here and end in here
-        marks = [(token == begin) + 2 * (token == end) if whole else 0 for token in here]
-        row.encodings.append([0 if whole else 3, *[-100] * question, *marks, -100])
-        row.reference["spans"] += [[-1, -1], *(list(tokens[token]) for token in here)]
-    return row
+    words[first] = draw.choice(WORDS[2:])
+    answer = " ".join(words[first : first + draw.randint(1, LONGEST_ANSWER)])
+    return {
+        "question": " ".join(draw.choices(WORDS, k=draw.randint(1, 8))),
+        "context": " ".join(words),
+        "answers": ["something else", answer] if answered else [],
+    }
 
 
-def span_outputs(row: Row, draw: random.Random) -> list[np.ndarray]:
+def span_outputs(encoded: EncodedRows, draw: random.Random) -> list[list[np.ndarray]]:
     """Right beyond doubt, each window on a level of its own."""
-    outputs = []
-    for encoding in row.encodings:
-        marks = np.array([mark for mark in encoding if mark != -100])
-        right = np.stack([marks & 1, marks >> 1], axis=1)
-        outputs.append((8.0 * right + draw.uniform(-50, 50)).astype(np.float32))
-    return outputs
+    rows = []
+    for row in encoded.table.to_pylist():
+        ends = np.cumsum(row["encoding_lengths"])[:-1]
+        windows = [marks[marks != -100] for marks in np.split(np.array(row["token_marks"]), ends)]
+        right = [np.stack([marks & 1, marks >> 1], axis=1) for marks in windows]
+        rows.append([(8.0 * own + draw.uniform(-50, 50)).astype(np.float32) for own in right])
+    return rows
 
 
-@COUNTS
-@given(SEEDS)
-def test_answers_over_windows(seed: int) -> None:
-    draw = random.Random(seed)
-    rows = [span_row(draw, answered=True) for _ in range(4)]
-    predictions = [decode("span", span_outputs(row, draw), row.reference) for row in rows]
-    assert predictions == [row.reference["answers"][1] for row in rows]
+@pytest.mark.parametrize(("length", "stride"), [(20, 6), (40, 18), (64, 24), (512, 128)])
+def test_answers_over_windows(tokenizer: Tokenizer, length: int, stride: int) -> None:
+    draw = random.Random(length)
+    rows = [question(draw, answered=True) for _ in range(ROWS)]
+    encoded = prepare(SpanColumns(stride=stride), rows, tokenizer, length)
+    told, outputs = references(encoded), span_outputs(encoded, draw)
+    assert (max(map(len, outputs)) > 1) == (length < 512)
+    whole = [row for row in range(ROWS) if encoded.status[row] == Status.KEPT]
+    cut = [row for row in range(ROWS) if encoded.status[row] == Status.ANSWER_CUT]
+    assert len(whole) + len(cut) == ROWS
+    assert len(whole) > len(cut)
+    assert bool(cut) == (length < 64)
+
+    predictions = [decode("span", outputs[row], told[row]) for row in whole]
+    assert predictions == [rows[row]["answers"][1] for row in whole]
     for name in ("em", "token_f1"):
-        assert QA_METRICS[name](predictions, [row.reference for row in rows]) == 100.0
+        assert QA_METRICS[name](predictions, [told[row] for row in whole]) == 100.0
+
+    assert {decode("span", outputs[row], told[row], null_threshold=0.0) for row in cut} <= {""}
 
 
-@COUNTS
-@given(SEEDS)
-def test_questions_without_an_answer(seed: int) -> None:
-    draw = random.Random(seed)
-    rows = [span_row(draw, answered=draw.random() < 0.5) for _ in range(4)]
-    predictions = [decode("span", span_outputs(row, draw), row.reference, null_threshold=0.0) for row in rows]
+def test_questions_without_an_answer(tokenizer: Tokenizer) -> None:
+    draw = random.Random(0)
+    rows = [question(draw, answered=draw.random() < 0.5) for _ in range(ROWS)]
+    encoded = prepare(SpanColumns(stride=24), rows, tokenizer, 64)
+    told, outputs = references(encoded), span_outputs(encoded, draw)
+    predictions = [
+        decode("span", given, known, null_threshold=0.0) for given, known in zip(outputs, told, strict=True)
+    ]
+    assert {prediction == "" for prediction in predictions} == {True, False}
     for name in ("em", "token_f1"):
-        assert QA_METRICS[name](predictions, [row.reference for row in rows]) == 100.0
-    for prediction, row in zip(predictions, rows, strict=True):
-        assert (prediction == "") == (not row.reference["answers"])
+        assert QA_METRICS[name](predictions, told) == 100.0
 
 
-def tagging_row(draw: random.Random, *, limit: int) -> Row:
-    """A sentence of sub-tokens of which `limit` fit, with two special tokens."""
-    words = [draw.choice(VOCABULARY) for _ in range(draw.randint(0, 40))]
+def sentence(draw: random.Random) -> dict[str, Any]:
+    words = draw.choices(WORDS, k=draw.randint(0, 30))
     tags: list[str] = []
     for _ in words:
         inside = [tags[-1].replace("B-", "I-")] if tags and tags[-1] != "O" else []
         tags.append(draw.choice(["O", "O", "B-person", "B-creative-work", *inside * 3]))
-    marks, numbers = [-100], []
-    for number, (word, tag) in enumerate(zip(words, tags, strict=True)):
-        labelled = [TAGS.index(tag), *[-100] * (len(pieces(word)) - 1)]
-        if len(marks) + len(labelled) > limit - 1:
-            break
-        marks += labelled
-        numbers.append(number)
-    return Row([[*marks, -100]], {"tags": tags, "tokens": words, "words": numbers})
+    return {"tokens": words, "tags": tags}
 
 
-def tagging_outputs(row: Row) -> np.ndarray:
-    marks = [mark for encoding in row.encodings for mark in encoding if mark != -100]
-    return 8.0 * np.eye(len(TAGS), dtype=np.float32)[np.array(marks, dtype=int)]
-
-
-@COUNTS
-@given(SEEDS)
-def test_tags_that_are_not_cut(seed: int) -> None:
-    draw = random.Random(seed)
-    rows = [tagging_row(draw, limit=1000) for _ in range(4)]
-    predictions = [decode("tagging", tagging_outputs(row), row.reference, label_names=TAGS) for row in rows]
-    assert predictions == [row.reference["tags"] for row in rows]
-    if any(tag != "O" for row in rows for tag in row.reference["tags"]):
-        for metric in TAGGING_METRICS.values():
-            assert metric(predictions, [row.reference for row in rows]) == 100.0
-
-
-@COUNTS
-@given(SEEDS)
-def test_what_is_cut_off_a_sentence_costs_its_entities_and_nothing_else(seed: int) -> None:
-    draw = random.Random(seed)
-    row = tagging_row(draw, limit=draw.randint(2, 40))
-    kept = len(row.reference["words"])
-    prediction = decode("tagging", tagging_outputs(row), row.reference, label_names=TAGS)
-    tags = row.reference["tags"]
-    assert prediction == [*tags[:kept], *["O"] * (len(tags) - kept)]
-    row.reference["tags"] = prediction  # as if no entity had been cut
-    if set(tags[:kept]) - {"O"}:
-        for metric in TAGGING_METRICS.values():
-            assert metric([prediction], [row.reference]) == 100.0
-
-
-def test_an_entity_that_is_cut_counts_as_missed() -> None:
-    reference = {"tokens": ["Rome", "saw", "Ada"], "tags": ["B-person", "O", "B-person"], "words": [0, 1]}
-    prediction = decode("tagging", np.eye(len(TAGS))[[1, 0]], reference, label_names=TAGS)
-    assert TAGGING_METRICS["entity_f1"]([prediction], [reference]) == pytest.approx(100 * 2 / 3)
-
-
-@COUNTS
-@given(SEEDS)
-def test_choices(seed: int) -> None:
-    draw = random.Random(seed)
-    labels, predictions, entities, texts = [], [], [], []
-    for _ in range(5):
-        choices = draw.sample(VOCABULARY[2:], draw.randint(1, 6))
-        label = draw.randrange(len(choices))
-        scores = 8.0 * np.eye(len(choices))[label] + draw.uniform(-50, 50)
-        labels.append(label)
-        predictions.append(decode("choice", scores, {"label": label}))
-        entities.append(
-            {"answers": ["elsewhere", choices[label]], "choices": choices, "query": "@placeholder"}
+@pytest.mark.parametrize("length", [10, 30, 512])
+def test_tags_of_sentences_whole_and_cut(tokenizer: Tokenizer, length: int) -> None:
+    draw = random.Random(length)
+    rows = [sentence(draw) for _ in range(ROWS)]
+    encoded = prepare(TaggingColumns(names=TAGS), rows, tokenizer, length)
+    told, predictions, kept = references(encoded), [], []
+    for row, known in zip(encoded.table.to_pylist(), told, strict=True):
+        marks = np.array([mark for mark in row["token_marks"] if mark != -100], dtype=int)
+        predictions.append(decode("tagging", 8.0 * np.eye(len(TAGS))[marks], known, label_names=TAGS))
+        count = len(known["words"])
+        kept.append([*known["tags"][:count], *["O"] * (len(known["tags"]) - count)])
+    assert predictions == kept
+    assert encoded.truncated.any() == (length < 512)
+    for metric in TAGGING_METRICS.values():
+        assert (metric(predictions, told) == 100.0) == (length == 512)
+        assert (
+            metric(predictions, [{**known, "tags": tags} for known, tags in zip(told, kept, strict=True)])
+            == 100.0
         )
-        texts.append(decode("choice", scores, entities[-1]))
-    assert METRICS["accuracy"](np.array(predictions), np.array(labels)) == 100.0
+
+
+def choice_outputs(encoded: EncodedRows, draw: random.Random) -> list[np.ndarray]:
+    return [
+        8.0 * np.eye(len(row["encoding_lengths"]))[int(row["label"])] + draw.uniform(-50, 50)
+        for row in encoded.table.to_pylist()
+    ]
+
+
+def test_a_choice_of_two(tokenizer: Tokenizer) -> None:
+    draw = random.Random(0)
+    rows = [{"text": "why", "choices": ["the cat", "a dog"], "label": draw.randrange(2)} for _ in range(ROWS)]
+    encoded = prepare(ChoiceColumns(text="text", choices=("choices",)), rows, tokenizer, 16)
+    outputs = choice_outputs(encoded, draw)
+    predictions = [
+        decode("choice", scores, known) for scores, known in zip(outputs, references(encoded), strict=True)
+    ]
+    assert METRICS["accuracy"](np.array(predictions), np.array([row["label"] for row in rows])) == 100.0
+
+
+def test_a_choice_of_entities(tokenizer: Tokenizer) -> None:
+    draw = random.Random(0)
+    rows = []
+    for _ in range(ROWS):
+        entities = draw.sample(WORDS[2:], draw.randint(1, 6))
+        answers = ["elsewhere", *draw.sample(entities, min(len(entities), 2))]
+        rows.append({"passage": "so", "query": "x @placeholder x", "entities": entities, "answers": answers})
+    encoded = prepare(ClozeColumns(), rows, tokenizer, 16)
+    told = references(encoded)
+    outputs = choice_outputs(encoded, draw)
+    predictions = [decode("choice", scores, known) for scores, known in zip(outputs, told, strict=True)]
     for name in ("em", "token_f1"):
-        assert QA_METRICS[name](texts, entities) == 100.0
+        assert QA_METRICS[name](predictions, told) == 100.0
 
 
 @pytest.mark.parametrize("kind", ["classification", "marked"])
@@ -201,9 +185,9 @@ def test_classes(kind: str) -> None:
     predictions = [decode(kind, row) for row in 8.0 * np.eye(2)[labels]]
     for name in ("accuracy", "f1", "f1_macro", "mcc"):
         assert METRICS[name](np.array(predictions), labels) == pytest.approx(100.0)
-    references = [{"question": [0, n // 2], "label": int(label)} for n, label in enumerate(labels)]
+    told = [{"question": [0, number // 2], "label": float(label)} for number, label in enumerate(labels)]
     for name in ("f1a", "question_em"):
-        assert QA_METRICS[name](predictions, references) == 100.0
+        assert QA_METRICS[name](predictions, told) == 100.0
 
 
 def test_values() -> None:
