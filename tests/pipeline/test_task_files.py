@@ -5,9 +5,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tokenizers import Tokenizer
 
+from pipeline.formats import Origin, encode_rows
+from pipeline.sources import open_source
 from pipeline.tasks.base import Task
+from pipeline.tasks.reading import columns_of
 from pipeline.tasks.task_files import load_task_files
+from pipeline.tokenization import tokenizer_json
 
 REVIEWS = """\
 reviews:
@@ -182,6 +187,17 @@ def assert_told(folder: Path, text: str, told: str) -> None:
         load(folder, text)
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith(f"{folder}/tasks.yaml:")
+
+
+def test_a_label_that_is_not_listed_is_told_with_file_and_row(folder: Path, tokenizer_dir: str) -> None:
+    (folder / "reviews.csv").write_text("title,body,verdict\nGood,very good,yes\nBad,not good,nope\n")
+    [task] = load(folder, REVIEWS)
+    [block] = open_source("embedded").blocks(task, "train")
+    origin = Origin(task=task.name, name=block.origin, row_ids=range(block.rows))
+    tokenizer = Tokenizer.from_str(tokenizer_json(tokenizer_dir))
+    told = r"task 'reviews': .*reviews.csv, row 1 has label 'nope', but the task's labels are 'no', 'yes': correct"
+    with pytest.raises(ValueError, match=told):
+        encode_rows(block.read(), columns_of(task), tokenizer, 32, for_training=True, origin=origin)
 
 
 def test_a_file_that_is_not_there_is_named(folder: Path) -> None:
