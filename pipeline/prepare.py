@@ -177,11 +177,15 @@ class _Build:
 
 
 def _fingerprint(task: Task, shaped_by: Mapping[str, object]) -> str:
-    # What is measured and told of a task does not shape its rows.
-    rows = dataclasses.asdict(
-        dataclasses.replace(task, metrics=("accuracy",), description="", uncertainty_from=None)
-    )
-    return hashlib.sha256(json.dumps({"task": rows, **shaped_by}, sort_keys=True).encode()).hexdigest()
+    # What is read of a task shapes its rows; where its files lie, what is measured and what is told does not.
+    columns = columns_of(task)
+    read = {
+        "kind": type(columns).__name__,
+        "columns": dataclasses.asdict(columns),
+        "task": task.name,
+        "splits": [task.train_split, *(split for split, _ in task.eval_splits)],
+    }
+    return hashlib.sha256(json.dumps({**read, **shaped_by}, sort_keys=True).encode()).hexdigest()
 
 
 def _plan(

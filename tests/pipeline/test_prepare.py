@@ -206,6 +206,18 @@ def test_rows_without_a_label_are_kept_for_prediction_and_not_trained_on(
     assert "left out" not in validation_line
 
 
+def test_files_of_ones_own_may_move(data: Path, tokenizer_dir: str, in_process: list[int]) -> None:
+    def task(folder: Path) -> Task:
+        folder.mkdir()
+        (folder / "rows.csv").write_text("sentence,label\na cat,0\nthe dog ran,1\n")
+        files = tuple((split, str(folder / "rows.csv")) for split in ("train", "validation"))
+        return dataclasses.replace(SINGLE, dataset="files", files=files)
+
+    first = prepared(data, tokenizer_dir, task(data / "here"))["single"]
+    assert prepared(data, tokenizer_dir, task(data / "there"))["single"] == first
+    assert (first.train.rows, len(in_process)) == (2, 1)
+
+
 def test_nothing_is_done_again_until_something_changes(
     data: Path,
     tokenizer_dir: str,
