@@ -60,8 +60,9 @@ def main() -> None:
     from pipeline.data_report import remarks
 
     try:
+        tasks = tasks_of(settings)  # before Ray starts, which takes a while
         cluster.connect()
-        prepared = prepare_data(settings, tasks_of(settings))
+        prepared = prepare_data(settings, tasks)
     except ValueError as error:
         fail(str(error))
     table = Table("task", "split", title="prepared data")
