@@ -68,7 +68,7 @@ def encode(
     begins = np.cumsum(characters) - characters
     last_character = np.maximum(tokens.spans[encodings.source[own], 1] - 1, 0)
     word = np.searchsorted(begins, begins[bounds[row]] + last_character, side="right") - 1
-    leads = np.append(True, (word[1:] != word[:-1]) | (row[1:] != row[:-1]))[: len(word)]
+    leads = np.append(True, word[1:] != word[:-1])[: len(word)]
     labelled = leads & (tags[word] != IGNORED)
     marks = np.full(len(encodings.ids), IGNORED, np.int16)
     marks[own[labelled]] = tags[word[labelled]]

@@ -111,6 +111,7 @@ def test_a_token_of_both_words_is_the_shorter_ones(tokenizer: Tokenizer) -> None
         (coreference("the cat ran", (0, "dog"), (1, "cat")), COREFERENCE, Status.MARK_NOT_FOUND),
         (coreference("the cat ran", (1, "cat"), (1, "cat")), COREFERENCE, Status.MARK_NOT_FOUND),
         (coreference("the cat " * 12_500 + "dog", (1, "cat"), (25_000, "dog")), COREFERENCE, Status.MARK_CUT),
+        (pair("the cat " * 50, "cat", "a dog", "dog", end1=9999), IN_CONTEXT, Status.MARK_NOT_FOUND),
         (coreference("the cat ran", (0, "the"), (1, "cat"), label=-1), COREFERENCE, Status.UNLABELLED),
     ],
 )

@@ -86,6 +86,13 @@ def test_a_sentence_that_cannot_be_learnt_from_stays_but_is_not_trained_on(
     assert encodings(encoded, 2, tokenizer)[0].marks == [-100, 1, -100, -100, -100]
 
 
+def test_surplus_tags_do_not_reach_other_rows(tokenizer: Tokenizer) -> None:
+    rows = {"tokens": [["Ada"], ["the", "cat"], ["Ada"]], "tags": [[1, 2, 2], [0], [1, 2]]}
+    encoded = encode(COLUMNS, rows, tokenizer, training=False)
+    assert [reference(encoded, row)["tags"] for row in range(3)] == [["B-person"], ["O", "O"], ["B-person"]]
+    assert statuses(encoded) == [Status.TAGS_DIFFER] * 3
+
+
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
