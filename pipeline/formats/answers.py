@@ -65,14 +65,16 @@ def detected_places(column: pa.Array) -> Iterator[list[tuple[str, Place]]]:
 def places_in(context: str, claimed: Sequence[tuple[str, Place]], answers: Sequence[str]) -> list[Place]:
     """Where a context has one of the answers: the places of the first answer first.
 
-    A claimed place counts where the context has the answer's words there. Only if none does the context
-    is searched: for whole words, then for whole words in any case, then for the bare characters.
+    A claimed place counts where the context has the answer's words there; where some are whole words, the
+    others (the `no` of `known`) do not count. Only without a claimed place the context is searched: for
+    whole words, then for whole words in any case, then for the bare characters.
     """
     places = [
         (start, end)
         for text, (start, end) in claimed
         if 0 <= start < end <= len(context) and same_words(context[start:end], text)
     ]
+    places = [place for place in places if _is_whole(context, place)] or places
     for pattern, flags in ((r"(?<!\w){}(?!\w)", 0), (r"(?<!\w){}(?!\w)", re.IGNORECASE), ("{}", 0)):
         if places:
             break
@@ -82,6 +84,13 @@ def places_in(context: str, claimed: Sequence[tuple[str, Place]], answers: Seque
             for match in re.finditer(pattern.format(re.escape(answer.strip())), context, flags)
         ]
     return list(dict.fromkeys(places))
+
+
+def _is_whole(context: str, place: Place) -> bool:
+    """Whether a place neither begins nor ends within a word."""
+    start, end = place
+    begins = start == 0 or not context[start - 1 : start + 1].isalnum()
+    return begins and (end == len(context) or not context[end - 1 : end + 1].isalnum())
 
 
 def same_words(first: str, second: str) -> bool:

@@ -50,6 +50,15 @@ def test_a_claimed_place_counts_only_where_the_words_are() -> None:
     assert found(CONTEXT, ["1755"], wrong) == ["1755"]
 
 
+def test_claimed_places_within_words_count_only_without_others() -> None:
+    context = "who is known for no wings, not a novel"
+    claimed = [("no", (8, 10)), ("no", (17, 19)), ("no", (27, 29))]
+    assert places_in(context, claimed, ["no"]) == [(17, 19)]
+    assert places_in(context, claimed[::2], ["no"]) == [(8, 10), (27, 29)]
+    assert places_in("no", [("no", (0, 2))], ["no"]) == [(0, 2)]
+    assert places_in("no-one", [("no", (0, 2)), ("one", (3, 6))], ["no", "one"]) == [(0, 2), (3, 6)]
+
+
 def test_whole_words_come_before_case_and_case_before_parts_of_words() -> None:
     assert found("theme the The", ["the"]) == ["the"]
     assert found("theme The", ["the"]) == ["The"]
