@@ -34,7 +34,7 @@ from pipeline.plan import BLOCK_ROWS
 from pipeline.sources import Block
 from pipeline.tokenization import SCHEMA, backend
 
-PART_ROWS = 64 * BLOCK_ROWS  # whole row groups, so that a block of the plan's order never lies in two
+PART_ROWS = 64 * BLOCK_ROWS  # whole row groups, which are the blocks of the plan's order
 PROBLEM = -1
 
 # What the first stage hands to the second: token rows with their address, or a problem.

@@ -6,9 +6,10 @@ trains, and a resumed run finds the same rows. T tasks, n planned rows.
 The order of a task's rows. Prepared rows are shuffled already; what is ordered here is an epoch's way
 through them, a pure function of (seed, task, epoch) that gives every row once, computed for single
 positions in O(1) memory. A set of up to `SCATTERED_ROWS` rows is scattered whole. A larger one may lie
-on disk, where a row costs the reading of its row group: there blocks of `BLOCK_ROWS` consecutive rows,
-which are the row groups of prepared files, come in a seeded order, and `WINDOW_BLOCKS` of them at a time
-are shuffled through. So n consecutive draws touch n / BLOCK_ROWS row groups and a few dozen more, not n.
+on disk, where a row costs the reading of its row group: there blocks of `BLOCK_ROWS` consecutive rows come
+in a seeded order, and `WINDOW_BLOCKS` of them at a time are shuffled through. A block is a row group of the
+prepared files, or lies in two where rows were left out that cannot be trained on. So n consecutive draws
+touch n / BLOCK_ROWS row groups and a few dozen more, not n.
 The order depends on a set's size alone, never on where its rows are kept.
 """
 

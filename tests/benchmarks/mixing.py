@@ -1,11 +1,13 @@
-"""What mixing costs: planning a round, and a real run fed by Ray Data against the same run fed from memory.
+"""What mixing costs: planning a round, and a real run fed by Ray Data against one fed from memory.
 
-    python tests/benchmarks/mixing.py [--steps 100] [--repeats 3] [--data <folder of Parquet>]
+    python tests/benchmarks/mixing.py [--rounds 26] [--data <folder of Parquet>]
 
-The runs are MiniLM on two Ray Train workers, changes of rounds included, on the 8 GLUE tasks where there is
-a folder of them, else on the embedded suite. They differ only in where the rows come from: this run's
-memory, Ray Data with the sets in the object store, Ray Data with the sets on disk. Every figure is measured
-in one go, the candidates in turn, and compared by medians. Ends with one line of JSON.
+The run is MiniLM on two Ray Train workers, changes of rounds included, on the 8 GLUE tasks where there is a
+folder of them, else on the embedded suite. Its rounds are fed in turn from the workers' memory, by Ray Data
+with the sets in the object store, and by Ray Data with the sets on disk, so that whatever else the machine
+does meets all three. What a feed costs falls on the round before the one that it feeds: a round is counted
+for the feed that works beside it, and compared with the round from memory nearest to it, by medians. The
+first and the last round are left out. Ends with one line of JSON.
 """
 
 import argparse
@@ -13,10 +15,12 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 import transformers
@@ -24,11 +28,11 @@ import transformers
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from pipeline import cluster
-from pipeline.assembly import Data, job_for, load_data
+from pipeline.assembly import job_for, load_data
 from pipeline.config import DataSettings, SamplerSettings, Settings, TrainSettings
 from pipeline.feed import Feed, feed_with_ray_data
 from pipeline.launch import launch
-from pipeline.mixture import fetch_from_memory
+from pipeline.mixture import Fetch, fetch_from_memory
 from pipeline.plan import plan_round
 from pipeline.prepared import read_table
 from pipeline.records import chunks, read_summary
@@ -38,7 +42,9 @@ from pipeline.tasks.registry import resolve
 
 GLUE = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte")
 WORKERS = 2
-PLAN_TASKS, PLAN_ROWS, PLAN_STEPS = (8, 128, 1024), (1_000, 10_000, 100_000), 25
+STEPS = 25  # of a round
+PLAN_TASKS, PLAN_ROWS = (8, 128, 1024), (1_000, 10_000, 100_000)
+FEEDS = ("memory", "ray_data", "ray_data_disk")
 
 
 def plan(tasks: int, rows: int) -> None:
@@ -52,8 +58,8 @@ def plan(tasks: int, rows: int) -> None:
         cursors=[0] * tasks,
         weights=weights / weights.sum(),
         first_step=1,
-        steps=PLAN_STEPS,
-        candidates_per_step=rows // PLAN_STEPS,
+        steps=STEPS,
+        candidates_per_step=rows // STEPS,
         world_size=WORKERS,
     )
 
@@ -71,47 +77,50 @@ def plan_seconds(repeats: int) -> dict[str, float]:
     return {f"plan_{tasks}_tasks_{rows}_rows": median(values) for (tasks, rows), values in seconds.items()}
 
 
-def run(
-    settings: Settings, tasks: tuple[Task, ...], data: Data, feed: Feed, run_dir: Path
-) -> dict[str, float]:
-    """Train on two workers; rows/s and the share of the time spent waiting, the first round left out."""
+def in_turn(feeds: Sequence[Feed]) -> Fetch:
+    """The first round from the first feed, the second from the second, and so on, over and over."""
+    fetches = cycle([feed() for feed in feeds])
+    return lambda plan: next(fetches)(plan)
+
+
+def run(settings: Settings, tasks: tuple[Task, ...], run_dir: Path) -> list[dict[str, Any]]:
+    """Train on two workers; the summary of every round."""
+    data = load_data(settings, tasks)
     job = job_for(settings, tasks, tuple(split.rows for split in data.train))
     run_dir.mkdir()
+    feeds: dict[str, Feed] = {
+        "memory": partial(fetch_from_memory, [read_table(split) for split in data.train]),
+        "ray_data": feed_with_ray_data(data.train, None),
+        "ray_data_disk": feed_with_ray_data(data.train, 0),
+    }
+    assert tuple(feeds) == FEEDS
+    feed = partial(in_turn, list(feeds.values()))
     with launch(job, feed, data.evals, settings.cluster, run_dir, lambda: None):
         pass
-    steady = [read_summary(chunk) for chunk in chunks(run_dir)][1:]
-    seconds = sum(summary["seconds"] for summary in steady)
-    return {
-        "rows_per_second": sum(summary["rows_trained"] for summary in steady) / seconds,
-        "data_wait_fraction": sum(summary["seconds_waited"] for summary in steady) / seconds,
-    }
+    return [read_summary(chunk) for chunk in chunks(run_dir)]
 
 
-def run_rates(
-    settings: Settings, tasks: tuple[Task, ...], folder: Path, repeats: int
-) -> dict[str, dict[str, float]]:
-    """Medians of `run` for every way of feeding it."""
-    data = load_data(settings, tasks)
-    tables = [read_table(split) for split in data.train]
-    feeds: dict[str, Callable[[], Feed]] = {
-        "memory": lambda: partial(fetch_from_memory, tables),
-        "ray_data": lambda: feed_with_ray_data(data.train, None),
-        "ray_data_disk": lambda: feed_with_ray_data(data.train, 0),
-    }
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in feeds}
-    for repeat in range(repeats):
-        for name, feed in feeds.items():
-            found[name].append(run(settings, tasks, data, feed(), folder / f"{name}-{repeat}"))
-            print(f"  {name:14} {found[name][-1]['rows_per_second']:8.1f} rows/s")
-    return {
-        name: {figure: median(run[figure] for run in runs) for figure in runs[0]}
-        for name, runs in found.items()
-    }
+def rates(rounds: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Rows/s with each feed at work, shares of the time spent waiting for each, and ratios to memory."""
+    speed: dict[str, list[float]] = {name: [] for name in FEEDS}
+    waited = dict.fromkeys(FEEDS, 0.0)
+    seconds = dict.fromkeys(FEEDS, 0.0)
+    for number, summary in list(enumerate(rounds))[1:-1]:
+        beside, before = FEEDS[(number + 1) % len(FEEDS)], FEEDS[number % len(FEEDS)]
+        speed[beside].append(summary["rows_trained"] / summary["seconds"])
+        waited[before] += summary["seconds_waited"]
+        seconds[before] += summary["seconds"]
+    found = {f"{name}_rows_per_second": median(values) for name, values in speed.items()}
+    found |= {f"{name}_data_wait_fraction": waited[name] / seconds[name] for name in FEEDS}
+    for name in FEEDS[1:]:
+        pairs = zip(speed[name], speed["memory"], strict=False)
+        found[f"{name}_over_memory"] = median(fed / from_memory for fed, from_memory in pairs)
+    return found
 
 
 def show_plans(planned: dict[str, float]) -> None:
     """Milliseconds for 10,000 rows, and microseconds a row, which should not grow."""
-    print(f"planning a round of {PLAN_STEPS} steps")
+    print(f"planning a round of {STEPS} steps")
     for tasks in PLAN_TASKS:
         each = {rows: planned[f"plan_{tasks}_tasks_{rows}_rows"] for rows in PLAN_ROWS}
         per_row = ", ".join(f"{1e6 * each[rows] / rows:.2f} at {rows:,}" for rows in PLAN_ROWS)
@@ -120,12 +129,12 @@ def show_plans(planned: dict[str, float]) -> None:
         )
 
 
-def show_rates(rates: dict[str, dict[str, float]], ratios: dict[str, float]) -> None:
+def show_rates(found: dict[str, float]) -> None:
     """Each way of feeding through Ray Data against memory."""
-    for name, ratio in ratios.items():
+    for name in FEEDS[1:]:
         print(
-            f"  {name}: {rates[name]['rows_per_second']:.1f} rows/s, {ratio:.1%} of those from memory "
-            f"(at least 95%), waiting {rates[name]['data_wait_fraction']:.2%} (at most 2%)"
+            f"  {name}: {found[f'{name}_rows_per_second']:.1f} rows/s, {found[f'{name}_over_memory']:.1%} of those "
+            f"from memory (at least 95%), waiting {found[f'{name}_data_wait_fraction']:.2%} (at most 2%)"
         )
 
 
@@ -134,40 +143,39 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--steps", type=int, default=100, help="optimiser steps of a run, 25 a round")
-    parser.add_argument("--repeats", type=int, default=3, help="runs of every way of feeding; 0 plans only")
+    parser.add_argument("--rounds", type=int, default=26, help=f"rounds of {STEPS} steps; 0 plans only")
     parser.add_argument("--rows", type=int, default=32, help="rows trained per step")
     parser.add_argument(
         "--data", default=None, help="folder of Parquet laid out like the Hub; default: embedded suite"
     )
     arguments = parser.parse_args()
     transformers.utils.logging.disable_progress_bar()
-    planned = plan_seconds(7)
-    show_plans(planned)
-    rates: dict[str, dict[str, float]] = {}
-    if arguments.repeats:
+    found = plan_seconds(7)
+    show_plans(found)
+    if arguments.rounds:
         tasks = tuple(resolve(GLUE) if arguments.data else TASKS)
-        print(f"{arguments.steps} steps of {arguments.rows} rows on {WORKERS} workers, {len(tasks)} tasks")
+        print(
+            f"{arguments.rounds} rounds of {STEPS} steps of {arguments.rows} rows, {WORKERS} workers, "
+            f"{len(tasks)} tasks",
+            flush=True,
+        )
         cluster.connect()
         with tempfile.TemporaryDirectory(prefix="mixing-") as folder:
             settings = Settings(
                 data=DataSettings(
                     source=arguments.data or "embedded", max_eval_rows=16, prepared_dir=f"{folder}/prepared"
                 ),
-                sampler=SamplerSettings(round_steps=PLAN_STEPS),
+                sampler=SamplerSettings(round_steps=STEPS),
                 train=TrainSettings(
                     batch_size=arguments.rows,
-                    max_steps=arguments.steps,
+                    max_steps=STEPS * arguments.rounds,
                     eval_every=None,
                     checkpoint_every=None,
                 ),
             )
-            rates = run_rates(settings, tasks, Path(folder), arguments.repeats)
-    memory = rates.get("memory", {}).get("rows_per_second", float("nan"))
-    ratios = {name: rate["rows_per_second"] / memory for name, rate in rates.items() if name != "memory"}
-    show_rates(rates, ratios)
-    flat = {f"{name}_{figure}": value for name, rate in rates.items() for figure, value in rate.items()}
-    print(json.dumps({**planned, **flat, **{f"{name}_over_memory": ratio for name, ratio in ratios.items()}}))
+            found |= rates(run(settings, tasks, Path(folder) / "run"))
+        show_rates(found)
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":
