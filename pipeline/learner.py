@@ -40,7 +40,8 @@ def make_optimizer(
                 "weight_decay": weight_decay if decays else 0.0,
             }
             for (new, decays), parameters in groups.items()
-        ]
+        ],
+        fused=True,  # one pass over memory, which on a CPU is a tenth of a step
     )
 
 

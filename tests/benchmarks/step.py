@@ -110,7 +110,7 @@ class Steps:
         self.tokens = TokenCount()
         self.models = {variant: self._model(variant) for variant in ("base", "large")}
         self.bert = AutoModel.from_pretrained(resolve_backbone(BACKBONE)).train()
-        self.bert_optimizer = torch.optim.AdamW(self.bert.parameters(), lr=LEARNING_RATE)
+        self.bert_optimizer = torch.optim.AdamW(self.bert.parameters(), lr=LEARNING_RATE, fused=True)
 
     def _model(self, variant: str) -> CaMtlModel:
         heads = {task.name: task.head for task in self.tasks}
