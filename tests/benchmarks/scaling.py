@@ -218,7 +218,7 @@ def real_step_seconds() -> float:
     tables = read_tables(TASKS, "embedded", 250)
     steps = Steps(TASKS, as_rows(tables), ROWS)
     learner, pool = steps.learner("base", has_bfloat16(steps.device)), steps.draw(POOL * ROWS)
-    return time_in_turn({"step": lambda: steps.select_and_train(learner, pool)}, 7)["step"]
+    return median(time_in_turn({"step": lambda: steps.select_and_train(learner, pool)}, 7)["step"])
 
 
 def plan_seconds(workers: int) -> float:
