@@ -33,6 +33,7 @@ SIGNATURE = ModelSignature(
     outputs=Schema([ColSpec(DataType.string, "label", required=False), ColSpec(DataType.double, "score")]),
 )
 BATCH_SIZE = 32
+SERVED = ("classification", "regression")
 
 
 class Predictor:
@@ -58,7 +59,7 @@ class Predictor:
             regression task), and `score`, its probability (for a regression, the value in the task's units).
 
         Raises:
-            ValueError: A row names a task that the model was not trained on.
+            ValueError: A row names a task that the model was not trained on, or one of another kind.
         """
         tasks = list(self.model.config.tasks)
         if unknown := sorted(set(rows["task"]) - set(tasks)):
@@ -75,6 +76,12 @@ class Predictor:
     @torch.inference_mode()
     def _answer(self, task: str, rows: pd.DataFrame) -> tuple[list[str | None], np.ndarray]:
         config = self.model.config
+        head = config.head_spec(task)
+        if head.kind not in SERVED:
+            raise ValueError(
+                f"task {task!r} is a {head.kind}, whose rows are more than a text or two: tables of texts are "
+                f"answered for {' and '.join(SERVED)}"
+            )
         pairs = rows.get("text_pair")
         if pairs is not None and pairs.notna().any() and pairs.isna().any():
             raise ValueError(f"task {task!r}: some rows have a text_pair and others have none")
@@ -95,7 +102,6 @@ class Predictor:
             task_ids=task_ids,
         )
         logits = output.logits[task].float()
-        head = config.head_spec(task)
         if head.kind == "regression":
             return [None] * len(rows), logits[:, 0].numpy()
         best = logits.softmax(-1).max(-1)

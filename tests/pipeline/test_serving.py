@@ -33,8 +33,9 @@ def model_dir(tmp_path: pathlib.Path) -> pathlib.Path:
     encoder.num_hidden_layers = 2
     BertModel(encoder).save_pretrained(tmp_path / "backbone")
     config = CaMtlConfig(
-        tasks=["sst2", "stsb", "rte"],
+        tasks=["sst2", "stsb", "rte", "squad"],
         heads={
+            "squad": HeadSpec(kind="span"),
             "sst2": HeadSpec(num_labels=2, label_names=("negative", "positive")),
             "stsb": HeadSpec(kind="regression", num_labels=1, label_range=(0, 5)),
             "rte": HeadSpec(num_labels=2),
@@ -78,3 +79,5 @@ def test_a_logged_model_can_be_registered_and_answers_rows_of_mixed_tasks(
     assert alone["score"][1] == pytest.approx(answers["score"][1], abs=1e-5)
     with pytest.raises(ValueError, match="no task 'qqp'"):
         served.predict(pd.DataFrame({"task": ["qqp"], "text": ["a"]}))
+    with pytest.raises(ValueError, match="task 'squad' is a span, whose rows are more than a text or two"):
+        served.predict(pd.DataFrame({"task": ["squad"], "text": ["a"]}))
