@@ -89,10 +89,15 @@ def padded(rows: TokenRows, width: int) -> tuple[Tensor, Tensor]:
 
 
 def time_in_turn(candidates: dict[str, Callable[[], None]], repeats: int) -> dict[str, list[float]]:
-    """Seconds of each candidate in each round, all of them once per round, after a round that does not count."""
+    """Seconds of each candidate in each round, all of them once per round, after a round that does not count.
+
+    Every round begins with another one: what ran before leaves memory and caches in its own state.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     for repeat in range(repeats + 1):
-        for name, run in candidates.items():
+        first = repeat % len(candidates)
+        in_turn = list(candidates.items())
+        for name, run in in_turn[first:] + in_turn[:first]:
             began = time.perf_counter()
             run()
             if repeat:
