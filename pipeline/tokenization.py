@@ -9,48 +9,14 @@ from __future__ import annotations
 import functools
 import hashlib
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from tokenizers import Tokenizer
 
 from pipeline.errors import first_line
+from pipeline.formats.encoded import COLUMNS
 
 # One row of a prepared file: an example of a task, as one encoding or several (windows of a passage, choices).
-SCHEMA = pa.schema(
-    [
-        ("row_id", pa.int64()),  # index in the source split
-        ("input_ids", pa.list_(pa.int32())),  # of all its encodings, one after another
-        ("token_type_ids", pa.list_(pa.int8())),
-        ("encoding_lengths", pa.list_(pa.int32())),  # tokens of each encoding
-        ("token_marks", pa.list_(pa.int16())),  # `camtl.TokenRows.token_marks`, or none for all tokens
-        ("label", pa.float32()),  # class number, value of a regression or number of the right choice
-        (
-            "reference",
-            pa.string(),
-        ),  # of evaluation rows: JSON of what decoding and metrics need beside the label
-    ]
-)
-
-
-def single_encodings(
-    row_id: object, input_ids: pa.Array, token_type_ids: pa.Array, label: object
-) -> pa.Table:
-    """Prepared rows of one encoding each, without marks or references; N rows of `SCHEMA`."""
-    lengths = pc.list_value_length(input_ids)
-    rows = len(lengths)
-    columns = {
-        "row_id": row_id,
-        "input_ids": input_ids,
-        "token_type_ids": token_type_ids,
-        "encoding_lengths": pa.ListArray.from_arrays(pa.array(np.arange(rows + 1), pa.int32()), lengths),
-        "token_marks": pa.ListArray.from_arrays(
-            pa.array(np.zeros(rows + 1), pa.int32()), pa.array([], pa.int16())
-        ),
-        "label": label,
-        "reference": pa.nulls(rows, pa.string()),
-    }
-    return pa.table(columns, schema=SCHEMA)
+SCHEMA = pa.schema([("row_id", pa.int64()), *COLUMNS])  # its number is its index in the source split
 
 
 def tokenizer_json(name: str) -> str:

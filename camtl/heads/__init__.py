@@ -1,5 +1,7 @@
 """Task heads: what turns states into predictions, predictions into losses, and into an uncertainty."""
 
+from collections.abc import Callable
+
 from camtl.heads.choice import ChoiceHead
 from camtl.heads.head import Head
 from camtl.heads.marked import MarkedHead
@@ -10,7 +12,7 @@ from camtl.heads.tagging import TaggingHead
 
 __all__ = ["HEADS", "KINDS", "Head", "HeadSpec"]
 
-HEADS = {
+HEADS: dict[str, Callable[..., Head]] = {
     "classification": ClassificationHead,
     "regression": RegressionHead,
     "marked": MarkedHead,

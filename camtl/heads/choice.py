@@ -1,27 +1,20 @@
 """Multiple choice: each choice is an encoding of its own and gets one score; a row's scores compete."""
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from camtl.heads.head import Array
-from camtl.heads.spec import HeadSpec
+from camtl.heads.head import Array, Head
 from camtl.packing import TaskRows
 from camtl.uncertainty import normalized_entropy
 
 
-class ChoiceHead(nn.Module):
+class ChoiceHead(Head):
     """A score per choice; rows may have different numbers of choices."""
-
-    def __init__(self, spec: HeadSpec, hidden_size: int, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.spec = spec
-        self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(hidden_size, 1)
 
     def forward(self, states_NH: Tensor, pooled_EH: Tensor, where: TaskRows) -> Tensor:
         """Scores [n, most choices], -inf where a row has fewer."""
-        scores = self.linear(self.dropout(pooled_EH[where.encodings])).float().squeeze(-1)
+        scores = self.read(pooled_EH[where.encodings]).squeeze(-1)
         empty = scores.new_full((where.num_rows, where.most_encodings), float("-inf"))
         return empty.index_put((where.row_of_encoding, where.place_of_encoding), scores)
 

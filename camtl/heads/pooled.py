@@ -6,28 +6,20 @@ share says.
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from camtl.heads.head import Array
-from camtl.heads.spec import HeadSpec
+from camtl.heads.head import Array, Head
 from camtl.packing import TaskRows
 from camtl.uncertainty import normalized_entropy
 
 
-class ClassificationHead(nn.Module):
+class ClassificationHead(Head):
     """Classes of a row (of a text or a pair of texts)."""
-
-    def __init__(self, spec: HeadSpec, hidden_size: int, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.spec = spec
-        self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(hidden_size, spec.num_labels)
 
     def forward(self, states_NH: Tensor, pooled_EH: Tensor, where: TaskRows) -> Tensor:
         """Logits [n, C]."""
-        logits: Tensor = self.linear(self.dropout(pooled_EH[where.encodings])).float()
-        return logits
+        return self.read(pooled_EH[where.encodings])
 
     def row_losses(self, logits: Tensor, labels: Tensor, where: TaskRows) -> Tensor:
         """Cross-entropy, [n]."""
@@ -42,18 +34,12 @@ class ClassificationHead(nn.Module):
         return [[row] for row in logits.numpy()]
 
 
-class RegressionHead(nn.Module):
+class RegressionHead(Head):
     """A number for a row."""
-
-    def __init__(self, spec: HeadSpec, hidden_size: int, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.spec = spec
-        self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(hidden_size, 1)
 
     def forward(self, states_NH: Tensor, pooled_EH: Tensor, where: TaskRows) -> Tensor:
         """Predictions in the labels' units, [n, 1]."""
-        values: Tensor = self.linear(self.dropout(pooled_EH[where.encodings])).float()
+        values: Tensor = self.read(pooled_EH[where.encodings])
         low, high = self.spec.label_range or (0.0, 1.0)
         return low + (high - low) * values if self.spec.label_range else values
 

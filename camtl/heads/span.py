@@ -7,28 +7,21 @@ starts there, its second that one ends there.
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from camtl.heads.head import Array, per_row
-from camtl.heads.spec import HeadSpec
+from camtl.heads.head import Array, Head, per_row
 from camtl.packing import TaskRows
 from camtl.uncertainty import normalized_entropy
 
 START, END = 1, 2
 
 
-class SpanHead(nn.Module):
+class SpanHead(Head):
     """A start and an end score for every position that an answer may have."""
-
-    def __init__(self, spec: HeadSpec, hidden_size: int, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.spec = spec
-        self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(hidden_size, 2)
 
     def forward(self, states_NH: Tensor, pooled_EH: Tensor, where: TaskRows) -> Tensor:
         """Start and end scores [e, 2, most positions], -inf beyond a window's own."""
-        scores_k2 = self.linear(self.dropout(states_NH[where.tokens])).float()
+        scores_k2 = self.read(states_NH[where.tokens])
         empty = scores_k2.new_full((where.num_encodings, where.most_tokens, 2), float("-inf"))
         return empty.index_put((where.encoding_of_token, where.place_of_token), scores_k2).transpose(1, 2)
 

@@ -3,28 +3,20 @@
 A row's loss is the mean over its words, so that a long sentence weighs as much as a short one.
 """
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from camtl.heads.head import Array, segment_mean
-from camtl.heads.spec import HeadSpec
+from camtl.heads.head import Array, Head, segment_mean
 from camtl.packing import TaskRows
 from camtl.uncertainty import normalized_entropy
 
 
-class TaggingHead(nn.Module):
+class TaggingHead(Head):
     """Classes of the marked tokens, whose marks are their tags."""
-
-    def __init__(self, spec: HeadSpec, hidden_size: int, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.spec = spec
-        self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(hidden_size, spec.num_labels)
 
     def forward(self, states_NH: Tensor, pooled_EH: Tensor, where: TaskRows) -> Tensor:
         """Logits of the marked tokens, row after row, [k, C]."""
-        logits: Tensor = self.linear(self.dropout(states_NH[where.tokens])).float()
-        return logits
+        return self.read(states_NH[where.tokens])
 
     def row_losses(self, logits: Tensor, labels: Tensor, where: TaskRows) -> Tensor:
         """Mean cross-entropy of each row's marked tokens, [n]; the truth is the marks, not `labels`."""

@@ -72,8 +72,8 @@ from pipeline.sampler import SamplerState
 from pipeline.scoring import Arithmetic, TokenCount
 from pipeline.tasks.embedded import TASKS
 from pipeline.tasks.registry import resolve
-from pipeline.tokenization import single_encodings
 from tests.benchmarks.step import Steps, as_rows, read_tables, time_in_turn
+from tests.prepared_rows import single_encodings
 
 ROOT = Path(__file__).resolve().parents[2]
 GLUE = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte")

@@ -20,11 +20,11 @@ from pipeline.mixture import fetch_from_memory
 from pipeline.plan import BLOCK_ROWS, Plan
 from pipeline.prepared import PreparedSplit
 from pipeline.sampler import SamplerState
-from pipeline.tokenization import single_encodings
 from pipeline.train import train
 from tests.pipeline import larger_than_the_store
 from tests.pipeline.small_run import make_settings
 from tests.pipeline.test_mixture import assert_same
+from tests.prepared_rows import single_encodings
 from tests.toy import make_job, make_split, make_table
 
 SIZES = (40, 9, 24)
