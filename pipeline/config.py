@@ -41,7 +41,7 @@ class DataSettings:
         tasks: Names of tasks and groups (glue, super_glue, mrqa, paper_24, paper_26), in order; an empty list is all
             tasks of task_files, or the whole embedded suite.
         task_files: YAML files of your own tasks; jobs/prepare_data.py --help shows one.
-        max_seq_length: Longest row in tokens.
+        max_seq_length: Longest encoding in tokens; tasks of sentences have a lower limit of their own, 128.
         max_train_rows: Training rows kept per task; null keeps all.
         max_eval_rows: Evaluation rows kept per task and split; null keeps all.
         prepared_dir: Folder for the tokenised Parquet, shared by all runs.

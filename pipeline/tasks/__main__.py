@@ -31,15 +31,17 @@ def rows_of(task: Task, source: Source) -> str:
 
 
 def tasks_table(tasks: Sequence[Task], source: Source | None) -> Table:
-    """A row per task: name, kind, rows where a source is given, metrics and where it comes from."""
+    """A row per task: name, kind, longest encoding, rows where a source is given, metrics and where it comes from."""
     table = Table("task", "kind", title=f"{len(tasks)} tasks")
+    table.add_column("tokens", justify="right")
     if source is not None:
         table.add_column("train / eval rows", justify="right")
     for name in ("metrics", "source"):
         table.add_column(name)
     for task in tasks:
         rows = [] if source is None else [rows_of(task, source)]
-        table.add_row(task.name, task.head.kind, *rows, ", ".join(task.metrics), task.source)
+        limit = str(task.max_seq_length or "the run's")
+        table.add_row(task.name, task.head.kind, limit, *rows, ", ".join(task.metrics), task.source)
     return table
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from camtl.heads import HeadSpec
 
+SENTENCE_TOKENS = 128  # longest encoding of a sentence or two: the paper's; passages take what the run allows
 FILES = "files"  # the `dataset` of a task whose rows are in files of its own
 
 # Kind -> sets of roles, of which a task's `columns` fill one; "a,b" names several columns, `a.b` a field of a column

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from camtl.heads import HeadSpec
-from pipeline.tasks.base import Task
+from pipeline.tasks.base import SENTENCE_TOKENS, Task
 
 DATASET = "nyu-mll/glue"
 
@@ -23,6 +23,7 @@ def _classification(
         text_columns=text_columns,
         head=HeadSpec(kind="classification", num_labels=len(label_names)),
         label_names=label_names,
+        max_seq_length=SENTENCE_TOKENS,
         metrics=metrics,
         eval_splits=eval_splits,
         description=description,
@@ -57,6 +58,7 @@ TASKS: tuple[Task, ...] = (
         config="stsb",
         text_columns=("sentence1", "sentence2"),
         head=HeadSpec(kind="regression", num_labels=1, label_range=(0.0, 5.0)),
+        max_seq_length=SENTENCE_TOKENS,
         metrics=("pearson", "spearman"),
         uncertainty_from="mrpc",
         description="How similar two sentences are, from 0 to 5",

@@ -10,7 +10,6 @@ from camtl.heads import HeadSpec
 from pipeline.tasks.base import HubSubset, Task
 
 DATASET = "mrqa-workshop/mrqa"
-PASSAGE_TOKENS = 384  # of a window
 
 SUBSETS = {
     "squad": ("SQuAD", "Questions about paragraphs of Wikipedia"),
@@ -34,7 +33,6 @@ TASKS: tuple[Task, ...] = tuple(
             "answers": "answers",
             "detected": "detected_answers",
         },
-        max_seq_length=PASSAGE_TOKENS,
         metrics=("em", "token_f1"),
         description=description,
     )

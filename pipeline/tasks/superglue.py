@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from camtl.heads import HeadSpec
-from pipeline.tasks.base import Task
+from pipeline.tasks.base import SENTENCE_TOKENS, Task
 
 DATASET = "aps/super_glue"
-PASSAGE_TOKENS = 384
 FALSE_TRUE = ("False", "True")
 
 
@@ -29,7 +28,6 @@ TASKS: tuple[Task, ...] = (
         "classification",
         text_columns=("question", "passage"),
         label_names=FALSE_TRUE,
-        max_seq_length=PASSAGE_TOKENS,
         metrics=("accuracy",),
         description="Whether a passage answers a question with yes",
     ),
@@ -46,6 +44,7 @@ TASKS: tuple[Task, ...] = (
         "choice",
         text_columns=("{premise} What was the {question} of this?",),  # the question is "cause" or "effect"
         columns={"choices": "choice1,choice2"},
+        max_seq_length=SENTENCE_TOKENS,
         metrics=("accuracy",),
         description="Which of two sentences is the cause or the effect of a premise",
     ),
@@ -55,7 +54,6 @@ TASKS: tuple[Task, ...] = (
         text_columns=("paragraph", "{question} {answer}"),
         columns={"question": "idx.paragraph,idx.question"},
         label_names=FALSE_TRUE,
-        max_seq_length=PASSAGE_TOKENS,
         metrics=("f1a", "question_em"),
         description="Whether an answer to a question about a paragraph is right; several can be",
     ),
@@ -64,7 +62,6 @@ TASKS: tuple[Task, ...] = (
         "choice",
         text_columns=("passage", "query"),
         columns={"choices": "entities", "answers": "answers"},
-        max_seq_length=PASSAGE_TOKENS,
         metrics=("token_f1", "em"),
         description="Which entity of an article is left out of a sentence about it",
     ),
@@ -74,6 +71,7 @@ TASKS: tuple[Task, ...] = (
         name="superglue_rte",  # the same rows as GLUE's
         text_columns=("premise", "hypothesis"),
         label_names=("entailment", "not_entailment"),
+        max_seq_length=SENTENCE_TOKENS,
         metrics=("accuracy",),
         description="Whether a text entails a sentence",
     ),
@@ -83,6 +81,7 @@ TASKS: tuple[Task, ...] = (
         text_columns=("sentence1", "sentence2"),
         columns={role: role for role in ("start1", "end1", "start2", "end2")},
         label_names=FALSE_TRUE,
+        max_seq_length=SENTENCE_TOKENS,
         metrics=("accuracy",),
         description="Whether a word has one meaning in two sentences",
     ),
@@ -97,6 +96,7 @@ TASKS: tuple[Task, ...] = (
             "word2_text": "span2_text",
         },
         label_names=FALSE_TRUE,
+        max_seq_length=SENTENCE_TOKENS,
         metrics=("accuracy",),
         description="Whether a pronoun refers to a noun",
     ),

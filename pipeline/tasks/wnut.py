@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from camtl.heads import HeadSpec
-from pipeline.tasks.base import Task
+from pipeline.tasks.base import SENTENCE_TOKENS, Task
 
 TYPES = ("corporation", "creative-work", "group", "location", "person", "product")
 TAGS = ("O", *(f"{place}-{name}" for name in TYPES for place in "BI"))
@@ -16,6 +16,7 @@ TASKS: tuple[Task, ...] = (
         head=HeadSpec(kind="tagging", num_labels=len(TAGS)),
         columns={"tokens": "tokens", "tags": "ner_tags"},
         label_names=TAGS,
+        max_seq_length=SENTENCE_TOKENS,
         metrics=("entity_f1", "surface_f1"),
         description="Names of persons, places, works and the like in posts",
     ),

@@ -36,15 +36,15 @@ def lines(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, list
 def test_every_task_is_listed_with_kind_metrics_and_source(capsys: pytest.CaptureFixture[str]) -> None:
     listed = lines(capsys)
     assert {task.name for task in all_tasks()} <= set(listed)
-    assert listed["squad"] == ["span", "em, token_f1", "mrqa-workshop/mrqa/SQuAD"]
+    assert listed["squad"] == ["span", "the run's", "em, token_f1", "mrqa-workshop/mrqa/SQuAD"]
 
 
 def test_rows_are_counted_where_there_are_any(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = ("--data.source", str(folder / "data"), "--data.task_files", f"[{folder / 'mine.yaml'}]")
     listed = lines(capsys, *given)
-    assert listed["rte"] == ["classification", "1,234 / 5", "accuracy", "nyu-mll/glue/rte"]
-    assert listed["cola"][1] == ""
-    assert listed["mine"] == ["classification", "2 / 2", "accuracy", "2 files"]
+    assert listed["rte"] == ["classification", "128", "1,234 / 5", "accuracy", "nyu-mll/glue/rte"]
+    assert listed["cola"][2] == ""
+    assert listed["mine"] == ["classification", "the run's", "2 / 2", "accuracy", "2 files"]
 
 
 def test_the_groups_are_told(capsys: pytest.CaptureFixture[str]) -> None:

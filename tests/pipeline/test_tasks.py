@@ -49,6 +49,14 @@ def test_every_registered_task_is_coherent() -> None:
         assert pickle.loads(pickle.dumps(task)) == task
 
 
+def test_sentences_stop_at_128_tokens_and_passages_at_the_runs_limit() -> None:
+    unlimited = {
+        task.name for task in all_tasks() if task.max_seq_length is None and task.dataset != "embedded"
+    }
+    assert unlimited == {"boolq", "cb", "multirc", "record", *GROUPS["mrqa"]}
+    assert {task.max_seq_length for task in resolve(["glue", "wnut17", "snli", "wic"])} == {128}
+
+
 def test_names_resolve_in_the_order_given() -> None:
     assert [task.name for task in resolve(["rte", "cola"])] == ["rte", "cola"]
 
