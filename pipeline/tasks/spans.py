@@ -72,7 +72,7 @@ def best_spans(
     """The best answers over all windows, best first; of equal ones the first in the text.
 
     Logits of two windows have no common zero, so an answer's score is taken against that of its own window's first
-    position, "no answer here": g of Alberti et al. (2019, arXiv 1901.08634), section 3.
+    position, "no answer here": g of Alberti et al. (2019, arXiv 1901.08634).
 
     Args:
         windows: [P, 2] start and end logits of each window's allowed positions; position 0 is "no answer".
