@@ -57,10 +57,12 @@ def main() -> None:
 
     from pipeline import cluster
     from pipeline.assembly import prepare_data, tasks_of
+    from pipeline.data_check import check_data
     from pipeline.data_report import remarks
 
     try:
-        tasks = tasks_of(settings)  # before Ray starts, which takes a while
+        tasks = tasks_of(settings)
+        check_data(settings, tasks)  # before Ray starts, which takes a while
         cluster.connect()
         prepared = prepare_data(settings, tasks)
     except ValueError as error:

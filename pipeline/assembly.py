@@ -6,10 +6,11 @@ import pyarrow as pa
 import torch
 
 from camtl import CaMtlConfig, CaMtlModel
-from camtl.backbones import resolve_backbone
+from camtl.backbones import check_weights, resolve_backbone
 from camtl.freezing import freeze
-from pipeline.config import Settings
+from pipeline.config import SamplerSettings, Settings
 from pipeline.data_report import report_lines
+from pipeline.errors import first_line
 from pipeline.job import TrainJob
 from pipeline.mixture import Mixture
 from pipeline.prepare import PreparedSplit, PreparedTask, prepare, read_table
@@ -20,6 +21,8 @@ from pipeline.tasks.base import Task
 from pipeline.tasks.embedded import TASKS as EMBEDDED_TASKS
 from pipeline.tasks.registry import resolve
 from pipeline.tasks.task_files import load_task_files
+
+ROUND_ROWS = 100_000_000  # a plan of so many takes 3 GB
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ def job_without_data(settings: Settings, tasks: tuple[Task, ...]) -> TrainJob:
     """
     model, sampler, optimisation = settings.model, settings.sampler, settings.train
     names = tuple(task.name for task in tasks)
+    _check_shares(sampler, len(tasks))
     shape = {name: value for name, value in asdict(model).items() if name not in ("backbone", "freeze")}
     shape |= {
         "tasks": list(names),
@@ -103,6 +107,11 @@ def job_without_data(settings: Settings, tasks: tuple[Task, ...]) -> TrainJob:
     if pool < 1:
         raise ValueError(
             f"sampler.pool {sampler.pool} has no batch of {batch} rows to choose: give 1 or more"
+        )
+    if (planned := pool * batch * sampler.round_steps) > ROUND_ROWS:
+        raise ValueError(
+            f"sampler.round_steps {sampler.round_steps} of {pool:g} x {batch} candidates plan {planned:.3g} rows at a "
+            f"time, more than {ROUND_ROWS:,}: lower it, sampler.pool or train.batch_size"
         )
     rate = optimisation.learning_rate
     return TrainJob(
@@ -154,14 +163,36 @@ def job_without_data(settings: Settings, tasks: tuple[Task, ...]) -> TrainJob:
     )
 
 
+def _check_shares(sampler: SamplerSettings, num_tasks: int) -> None:
+    most, floor = sampler.max_share_per_task, sampler.floor
+    if most is not None and num_tasks * most < 1:
+        raise ValueError(
+            f"sampler.max_share_per_task: {most} for each of {num_tasks} tasks cannot fill a batch: "
+            f"give {1 / num_tasks:.3g} or more"
+        )
+    # The default stands for "a little": of more tasks than it was made for each gets as much as there is.
+    if num_tasks * floor > 1 and floor != SamplerSettings.floor:
+        raise ValueError(
+            f"sampler.floor: {floor} for each of {num_tasks} tasks is more than there is to share: "
+            f"give at most {1 / num_tasks:.3g}"
+        )
+
+
 def check_model(job: TrainJob) -> CaMtlModel:
     """The model's shape, frozen as it will be, without memory or weights.
 
     Raises:
         ValueError: the backbone cannot be found, is of another family or too short for the rows, or lacks
-            a layer that is to be frozen.
+            a layer that is to be frozen; its weights are damaged, or no model has this shape.
     """
-    with torch.device("meta"):
-        model = CaMtlModel.shaped_like(job.backbone, CaMtlConfig(**job.model))
+    try:
+        with torch.device("meta"):
+            model = CaMtlModel.shaped_like(job.backbone, CaMtlConfig(**job.model))
+    except (TypeError, LookupError, RuntimeError, ArithmeticError) as error:  # sizes that no layer can have
+        raise ValueError(
+            f"no model can be built on backbone {job.backbone!r} ({first_line(error)}): "
+            "correct its config.json or the model settings"
+        ) from error
     freeze(model, job.freeze)
+    check_weights(job.backbone)
     return model

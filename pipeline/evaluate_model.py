@@ -17,6 +17,7 @@ from camtl import CaMtlConfig, CaMtlModel
 from pipeline import cluster
 from pipeline.assembly import load_data
 from pipeline.config import Settings
+from pipeline.data_check import check_data
 from pipeline.distributed import has_bfloat16
 from pipeline.evaluate import EvalSet, Share, majority, measure, merge_shares, predict_share
 from pipeline.prepared import read_labels
@@ -62,15 +63,14 @@ def evaluate_model(folder: str | Path, settings: Settings) -> dict[str, Any]:
         raise ValueError(
             f"{weights} was not trained on {strange[0]!r}: its tasks are {', '.join(config.tasks)}"
         )
-    cluster.connect()
-    data = load_data(
-        replace(
-            settings,
-            model=replace(settings.model, backbone=str(weights)),
-            data=replace(settings.data, max_seq_length=config.max_seq_length),
-        ),
-        tasks,
+    of_model = replace(
+        settings,
+        model=replace(settings.model, backbone=str(weights)),
+        data=replace(settings.data, max_seq_length=config.max_seq_length),
     )
+    check_data(of_model, tasks)
+    cluster.connect()
+    data = load_data(of_model, tasks)
     evals: Evals = {name: data.evals[name] for name in (task.name for task in tasks)}
     workers = settings.cluster.num_workers
     count = workers if isinstance(workers, int) else workers[1]

@@ -48,7 +48,14 @@ class HubRows:
 class HubSource:
     """`datasets.load_dataset(<hub id>, <config>)`, or any folder that it takes in the id's place."""
 
+    def check(self, task: Task) -> None:
+        if task.dataset == "embedded":
+            raise ValueError(
+                f"task {task.name!r} is embedded and not on the Hub: set the data source to 'embedded'"
+            )
+
     def splits(self, task: Task) -> tuple[str, ...]:
+        self.check(task)
         return tuple(_splits_of(task))
 
     def blocks(self, task: Task, split: str) -> list[Block]:
@@ -77,8 +84,6 @@ def _hub_splits(dataset: str, config: str, subset: HubSubset | None = None) -> d
         splits = _hub_splits(dataset, subset.config)
         found = {name: _rows_with(rows, subset.column, subset.value) for name, rows in splits.items()}
         return {name: rows for name, rows in found.items() if rows.num_rows}
-    if dataset == "embedded":
-        raise ValueError("the embedded tasks are not on the Hub: set the data source to 'embedded'")
     if not sys.stderr.isatty():
         datasets.disable_progress_bars()
     try:

@@ -42,6 +42,9 @@ class Block(Protocol):
 class Source(Protocol):
     """What tasks are read from. Every method raises ValueError where the source has no such task."""
 
+    def check(self, task: Task) -> None:
+        """Looks at no row and fetches nothing: what can be told of a task before anything is begun."""
+
     def splits(self, task: Task) -> tuple[str, ...]:
         """Names of the splits that are there."""
 
@@ -96,6 +99,12 @@ class OwnFiles:
     def __init__(self, others: Source) -> None:
         self.others = others
 
+    def check(self, task: Task) -> None:
+        if task.files:
+            used_splits(task, self.splits(task))
+        else:
+            self.others.check(task)
+
     def splits(self, task: Task) -> tuple[str, ...]:
         return tuple(split for split, _ in task.files) if task.files else self.others.splits(task)
 
@@ -115,6 +124,11 @@ class FolderSource:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+
+    def check(self, task: Task) -> None:
+        for split in used_splits(task, self.splits(task)):
+            with whole_parquet(self._path(task, split)):
+                pass
 
     def splits(self, task: Task) -> tuple[str, ...]:
         directory = self.folder / task.dataset / task.config
@@ -156,8 +170,18 @@ class TableRows:
 class EmbeddedSource:
     """The suite that the project generates, always from the same seed."""
 
+    def check(self, task: Task) -> None:
+        from pipeline.tasks import embedded
+
+        if task.dataset != "embedded":
+            raise ValueError(
+                f"task {task.name!r} is not one of the embedded suite "
+                f"({', '.join(known.name for known in embedded.TASKS)}): "
+                "set the data source to 'hub' or a folder"
+            )
+
     def splits(self, task: Task) -> tuple[str, ...]:
-        self._check(task)
+        self.check(task)
         return (task.train_split, *(split for split, _ in task.eval_splits))
 
     def blocks(self, task: Task, split: str) -> list[Block]:
@@ -174,18 +198,8 @@ class EmbeddedSource:
     def _table(self, task: Task, split: str) -> pa.Table:
         from pipeline.tasks import embedded
 
-        self._check(task)
+        self.check(task)
         return embedded.generate(task.config, split)
-
-    def _check(self, task: Task) -> None:
-        from pipeline.tasks import embedded
-
-        if task.dataset != "embedded":
-            raise ValueError(
-                f"task {task.name!r} is not one of the embedded suite "
-                f"({', '.join(known.name for known in embedded.TASKS)}): "
-                "set the data source to 'hub' or a folder"
-            )
 
 
 def _content_hash(path: str) -> str:

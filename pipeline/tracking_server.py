@@ -109,7 +109,9 @@ def reason_of(error: Exception, tracking_uri: str) -> str:
         text = "no answer in time"
     elif found := re.search(r"Caused by .*['\"]([^'\"]+)['\"]", text):  # the innermost of the client's errors
         text = found[1]
-    password = urlsplit(tracking_uri).password or ""
+    password = ""
+    with contextlib.suppress(ValueError):  # it may be the address that is wrong
+        password = urlsplit(tracking_uri).password or ""
     for secret in {password, unquote(password)} - {""}:
         text = text.replace(secret, "***")
     return shorten(redact(text.strip().partition("\n")[0]), 200)

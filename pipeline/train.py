@@ -10,6 +10,7 @@ from camtl.parameters import format_table, parameter_table
 from pipeline import cluster, launch
 from pipeline.assembly import check_model, job_for, job_without_data, load_data, tasks_of
 from pipeline.config import Settings
+from pipeline.data_check import check_data
 from pipeline.epoch_bound import epochs_beyond
 from pipeline.evaluate import majority
 from pipeline.feed import feed_in_process, feed_with_ray_data
@@ -41,6 +42,7 @@ def train(settings: Settings, show: Show = print) -> dict[str, Any]:
     shape = check_model(
         job_without_data(settings, tasks)
     )  # wrong settings are found before anything is written
+    check_data(settings, tasks)
     check_run(settings)
     cluster.connect()
     if settings.cluster.num_workers != 0:

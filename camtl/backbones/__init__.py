@@ -9,9 +9,18 @@ from transformers import PretrainedConfig
 from camtl.backbones.bert import Bert, Electra, Roberta
 from camtl.backbones.family import Family, Rotations
 from camtl.backbones.modernbert import ModernBert
-from camtl.backbones.pretrained import read_config, read_weights, resolve_backbone
+from camtl.backbones.pretrained import check_weights, read_config, read_weights, resolve_backbone
 
-__all__ = ["FAMILIES", "Family", "Rotations", "family_of", "read_config", "read_weights", "resolve_backbone"]
+__all__ = [
+    "FAMILIES",
+    "Family",
+    "Rotations",
+    "check_weights",
+    "family_of",
+    "read_config",
+    "read_weights",
+    "resolve_backbone",
+]
 
 FAMILIES: dict[str, Family] = {
     "bert": Bert(),

@@ -6,10 +6,10 @@ from math import inf
 from typing import Any
 
 from pipeline.config import Settings
-from pipeline.tasks.groups import expand
 
 Rule = tuple[Callable[[Any], bool], str]
 POSITIVE: Rule = (lambda value: 0 < value < inf, "more than 0")
+COUNT: Rule = (lambda value: 0 < value < 2**31, "more than 0 and less than 2**31")
 AT_LEAST_0: Rule = (lambda value: 0 <= value < inf, "0 or more")
 SHARE: Rule = (lambda value: 0 < value <= 1, "more than 0 and at most 1")
 BELOW_1: Rule = (lambda value: 0 <= value < 1, "at least 0 and below 1")
@@ -18,13 +18,25 @@ FOLDER: Rule = (
     lambda value: bool(value.strip()) and "://" not in value,
     "a folder; a bucket goes into cluster.storage_path",
 )
+STORAGE: Rule = (
+    lambda value: bool(value.strip()) and re.match(r"\w+:/(?!/.)", value) is None,
+    "a folder, or an address such as s3://bucket/folder",
+)
+TRACKING: Rule = (
+    lambda value: "://" in value or value.startswith("databricks"),
+    "an address such as sqlite:///mlflow.db or http://host:5000",
+)
+RUN_NAME: Rule = (  # 200 letters: with the time in it, still a name that a file system takes
+    lambda value: re.fullmatch(r"(?!\.)([\w.+=-]|\{variant\}|\{time\}){1,200}", value) is not None,
+    "a plain folder name; {variant} and {time} are filled in",
+)
 
 RULES: dict[str, Rule] = {
-    "run.name": (lambda value: re.fullmatch(r"(?!\.)[\w.{}+=-]+", value) is not None, "a plain folder name"),
+    "run.name": RUN_NAME,
     "run.output_dir": FOLDER,
     "run.seed": (lambda value: 0 <= value < 2**32, "from 0 to 2**32 - 1"),
-    "run.resume": FOLDER,
-    "run.tracking_uri": TEXT,
+    "run.resume": TEXT,
+    "run.tracking_uri": TRACKING,
     "run.experiment": TEXT,
     "data.source": TEXT,
     "data.task_files": (
@@ -32,43 +44,43 @@ RULES: dict[str, Rule] = {
         "a list of YAML files, each ending in .yaml or .yml",
     ),
     "data.max_seq_length": (lambda value: value >= 8, "8 tokens or more"),
-    "data.max_train_rows": POSITIVE,
-    "data.max_eval_rows": POSITIVE,
+    "data.max_train_rows": COUNT,
+    "data.max_eval_rows": COUNT,
     "data.prepared_dir": FOLDER,
-    "data.in_memory_bytes": AT_LEAST_0,
+    "data.in_memory_bytes": (lambda value: 0 <= value < 2**63, "0 or more and less than 2**63"),
     "model.backbone": TEXT,
     "model.freeze": (
-        lambda value: re.fullmatch(r"none|embeddings|bottom_half|all|\d+-\d+", value) is not None,
-        "none, embeddings, bottom_half, all or a range of layers such as 0-2",
+        lambda value: re.fullmatch(r"none|embeddings|bottom_half|top_half|all|\d+-\d+", value) is not None,
+        "none, embeddings, bottom_half, top_half, all or a range of layers such as 0-2",
     ),
-    "model.task_embedding_size": POSITIVE,
-    "model.bottleneck_reduction": POSITIVE,
-    "model.attention_blocks": POSITIVE,
+    "model.task_embedding_size": COUNT,
+    "model.bottleneck_reduction": COUNT,
+    "model.attention_blocks": COUNT,
     "model.dropout": BELOW_1,
     "sampler.pool": (lambda value: value == "per_task" or 1 <= value < inf, "per_task or a number from 1"),
-    "sampler.round_steps": POSITIVE,
+    "sampler.round_steps": COUNT,
     "sampler.temperature": POSITIVE,
     "sampler.smoothing": BELOW_1,
     "sampler.floor": BELOW_1,
     "sampler.max_epochs_per_task": POSITIVE,
     "sampler.max_share_per_task": SHARE,
-    "train.batch_size": POSITIVE,
-    "train.max_steps": POSITIVE,
-    "train.epochs": POSITIVE,
+    "train.batch_size": COUNT,
+    "train.max_steps": COUNT,
+    "train.epochs": COUNT,
     "train.learning_rate": POSITIVE,
     "train.new_parameters_learning_rate": POSITIVE,
     "train.warmup_proportion": BELOW_1,
     "train.weight_decay": AT_LEAST_0,
     "train.max_grad_norm": POSITIVE,
-    "train.eval_every": POSITIVE,
-    "train.checkpoint_every": POSITIVE,
-    "train.gradient_accumulation": POSITIVE,
+    "train.eval_every": COUNT,
+    "train.checkpoint_every": COUNT,
+    "train.gradient_accumulation": COUNT,
     "cluster.num_workers": (
         lambda value: value >= 0 if isinstance(value, int) else 1 <= value[0] <= value[1],
         "0 or more, or [min, max] with 1 <= min <= max",
     ),
     "cluster.cpus_per_worker": POSITIVE,
-    "cluster.storage_path": TEXT,
+    "cluster.storage_path": STORAGE,
     "cluster.max_failures": (lambda value: value >= -1, "-1 or more"),
 }
 
@@ -82,9 +94,12 @@ def check(settings: Settings) -> None:
     for name, (holds, expected) in RULES.items():
         section, field = name.split(".")
         value = getattr(getattr(settings, section), field)
+        shown = list(value) if isinstance(value, tuple) else value
         if value is not None and not holds(value):
-            shown = list(value) if isinstance(value, tuple) else value
             raise ValueError(f"{name}: {shown!r} has to be {expected}")
+        texts = value if isinstance(value, tuple) else (value,)
+        if any(isinstance(text, str) and "\0" in text for text in texts):
+            raise ValueError(f"{name}: {shown!r} holds a null character")
     for combination in (_check_run, _check_sampler, _check_train, _check_cluster):
         combination(settings)
 
@@ -95,15 +110,10 @@ def _check_run(settings: Settings) -> None:
 
 
 def _check_sampler(settings: Settings) -> None:
-    sampler, num_tasks = settings.sampler, len(expand(settings.data.tasks))
-    if sampler.select == "none" and sampler.pool != 1:
+    select, pool = settings.sampler.select, settings.sampler.pool
+    if select == "none" and pool != 1:
         raise ValueError(
-            f"sampler.select: 'none' trains on every candidate and needs --sampler.pool 1, not {sampler.pool}"
-        )
-    if sampler.max_share_per_task is not None and 0 < num_tasks * sampler.max_share_per_task < 1:
-        raise ValueError(
-            f"sampler.max_share_per_task: {sampler.max_share_per_task} for each of {num_tasks} tasks "
-            "cannot fill a batch"
+            f"sampler.select: 'none' trains on every candidate and needs --sampler.pool 1, not {pool}"
         )
 
 
@@ -123,6 +133,12 @@ def _check_train(settings: Settings) -> None:
 
 def _check_cluster(settings: Settings) -> None:
     cluster = settings.cluster
+    for name, place in (("cluster.storage_path", cluster.storage_path), ("run.resume", settings.run.resume)):
+        if place is not None and (found := re.match(r"(\w+://)[^/]*@", place)):
+            raise ValueError(
+                f"{name}: {found[1]}***@... has a user or a password in it, which would be written to files and "
+                "logs: give them by the environment (for s3 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY)"
+            )
     if not isinstance(cluster.num_workers, int) and cluster.cpus_per_worker % 1:
         raise ValueError(
             f"cluster.cpus_per_worker: {cluster.cpus_per_worker} with num_workers as [min, max]; "

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterable
-from difflib import get_close_matches
+from difflib import SequenceMatcher
 from typing import NoReturn
 
 
@@ -17,8 +17,14 @@ def fail(message: str) -> NoReturn:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A closing clause with the known name nearest to `name`, or nothing where none is near."""
-    known = list(known)
-    leaf = name.rsplit(".", 1)[-1]
-    # A right name in the wrong section is nearer than anything spelt alike.
-    near = [other for other in known if other.rsplit(".", 1)[-1] == leaf] or get_close_matches(name, known, 1)
-    return f"; did you mean {near[0]}?" if near else ""
+    section, _, leaf = name.rpartition(".")
+
+    def likeness(other: str) -> float:
+        # The setting's own name tells nearly all: a right name in a wrong section is nearer than a wrong
+        # name in the right one.
+        other_section, _, other_leaf = other.rpartition(".")
+        sections_alike = SequenceMatcher(None, section, other_section).ratio()
+        return SequenceMatcher(None, leaf, other_leaf).ratio() + 0.1 * sections_alike
+
+    nearest = max(known, key=likeness, default=None)
+    return f"; did you mean {nearest}?" if nearest and likeness(nearest) > 0.6 else ""

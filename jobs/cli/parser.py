@@ -72,7 +72,11 @@ class SettingsParser(ArgumentParser):
                 fail(f"unexpected argument {argument!r}: settings are given as --section.field value")
             name = argument.lstrip("-").split("=")[0]
             fail(f"unknown setting --{name}{did_you_mean(name, FIELDS)}")
-        name = next(iter(re.findall(r'Parser key "(\w+\.\w+)"', message)), "")
+        name = next(iter(re.findall(r'Parser key "(\w+(?:\.\w+)?)"', message)), "")
+        if name in SECTIONS:
+            fail(
+                f"--{name}: settings are given one by one, as --{name}.field value, or in a file by --config"
+            )
         value = re.findall(r"(?:Got|Given) value: (.*)", message)
         fail(_wrong_value(name, value[-1]) if name in FIELDS and value else message.removeprefix("argument "))
 
@@ -99,7 +103,9 @@ class _ConfigFile(ActionConfigFile):
 
 def _check_names(path: str) -> None:
     try:
-        root = yaml.compose(Path(path).read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        text = Path(path).read_text(encoding="utf-8")
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        yaml.safe_load(text)  # finds what only shows in values: a date that is none, a tag of some language
     except OSError as error:
         fail(f"--config {path}: {error.strerror}")
     except UnicodeDecodeError:
@@ -107,6 +113,8 @@ def _check_names(path: str) -> None:
     except yaml.YAMLError as error:
         mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
         fail(f"{path}:{mark.line + 1 if mark else 1}: not valid YAML: {problem or error}")
+    except (ValueError, LookupError, AttributeError, RecursionError) as error:  # PyYAML's own slips
+        fail(f"{path}: not valid YAML: {error}")
     for section, line, body in _entries(root, path, "the file"):
         if section not in SECTIONS:
             # A setting written without its section is the likelier slip than a section spelt wrong.
