@@ -86,6 +86,7 @@ def predict_share(
                 given if spec.kind == "span" else given[0],
                 part.references[row],
                 label_names=spec.label_names,
+                null_threshold=spec.null_threshold,
             )
     return share
 

@@ -1,6 +1,7 @@
 """What a task predicts."""
 
 from dataclasses import dataclass
+from math import isfinite
 
 # Kind -> outputs per state that it reads; None where they are the task's classes.
 KINDS: dict[str, int | None] = {
@@ -25,12 +26,15 @@ class HeadSpec:
         label_range: (lowest, highest) label of a regression. None leaves the squared error in the
             labels' own units, as the published code does.
         label_names: names of the classes, in the order of their numbers.
+        null_threshold: a span is answered with "" unless an answer's log odds against "no answer" exceed
+            it; None answers every question.
     """
 
     kind: str = "classification"
     num_labels: int = 2
     label_range: tuple[float, float] | None = None
     label_names: tuple[str, ...] = ()
+    null_threshold: float | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -46,6 +50,8 @@ class HeadSpec:
             if self.kind != "regression" or not low < high:
                 raise ValueError(f"label_range={self.label_range} needs a regression and lowest < highest")
             object.__setattr__(self, "label_range", (float(low), float(high)))
+        if self.null_threshold is not None and (self.kind != "span" or not isfinite(self.null_threshold)):
+            raise ValueError(f"null_threshold={self.null_threshold} needs a span and a finite number")
         if self.label_names and len(self.label_names) != self.num_labels:
             raise ValueError(f"{len(self.label_names)} label_names for num_labels={self.num_labels}")
         object.__setattr__(self, "label_names", tuple(self.label_names))

@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from pipeline.formats.source import Origin, is_text, read_column, read_text_lists, require_text
 
@@ -45,6 +47,15 @@ def read_answers(table: pa.Table, name: str, origin: Origin) -> tuple[list[list[
         answers.append([texts[number] for number in kept])
         begins.append([firsts[number] for number in kept] if len(firsts) == len(texts) else [])
     return answers, begins
+
+
+def given_answers(table: pa.Table, name: str, origin: Origin) -> NDArray[np.bool_]:
+    """[N] whether a row tells its answers, and be it that there are none: null, or a struct with null, does not."""
+    column = read_column(table, name, origin)
+    if pa.types.is_struct(column.type) and "text" in {field.name for field in column.type}:
+        column = pc.struct_field(column, "text")
+    given: NDArray[np.bool_] = column.is_valid().to_numpy(zero_copy_only=False)
+    return given
 
 
 def detected_places(column: pa.Array) -> Iterator[list[tuple[str, Place]]]:

@@ -30,15 +30,16 @@ class Status(enum.IntEnum):
     """What became of a row. Every row is encoded and can be predicted; some must not be trained on."""
 
     KEPT = 0
-    EMPTY_TEXT = 1  # trained: one of its texts has no token
-    UNLABELLED = 2
-    MISSING_ANSWER = 3  # no gold answer is given
-    ANSWER_NOT_FOUND = 4  # in no place of the context, or not among the choices
-    ANSWER_CUT = 5  # found, but no window holds it whole
-    MARK_NOT_FOUND = 6  # a marked word is not in its text, or has no token of its own
-    MARK_CUT = 7  # a marked word lies behind the cut
-    NO_WORDS = 8  # no word of the sentence has a token
-    TAGS_DIFFER = 9  # more or fewer tags than words
+    UNANSWERABLE = 1  # trained: a question that has no answer, in a set with such questions
+    EMPTY_TEXT = 2  # trained, the last such: one of its texts has no token
+    UNLABELLED = 3
+    MISSING_ANSWER = 4  # no gold answer is given
+    ANSWER_NOT_FOUND = 5  # in no place of the context, or not among the choices
+    ANSWER_CUT = 6  # found, but no window holds it whole
+    MARK_NOT_FOUND = 7  # a marked word is not in its text, or has no token of its own
+    MARK_CUT = 8  # a marked word lies behind the cut
+    NO_WORDS = 9  # no word of the sentence has a token
+    TAGS_DIFFER = 10  # more or fewer tags than words
 
     @property
     def trained(self) -> bool:

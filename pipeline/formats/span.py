@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from pipeline.formats.answers import Place, read_places
+from pipeline.formats.answers import Place, given_answers, read_places
 from pipeline.formats.assembly import Encodings, Frame, Piece, assemble
 from pipeline.formats.encoded import EncodedRows, Status, first_status, rows_table
 from pipeline.formats.source import Origin, read_texts
@@ -33,6 +33,8 @@ class SpanColumns:
         answers: Column of the gold answers: texts, lists of texts, or SQuAD's structs `{text, answer_start}`.
         detected: Column of MRQA's detected answers `{text, char_spans}`, whose ends are inclusive. Where
             no column tells the places, the context is searched for the answers' text.
+        unanswerable: Whether a row that tells of no answer, by an empty text or list, has none (SQuAD 2): it is trained
+            on with every window pointing at its first token. Otherwise its answer is missing.
         stride: Tokens of the context that neighbouring windows share; at most half a window.
         max_question_tokens: Tokens of a question that are kept, at most half of an encoding.
         max_train_windows: Windows of a row that are trained on: those with the answer first, then in
@@ -43,6 +45,7 @@ class SpanColumns:
     context: str = "context"
     answers: str = "answers"
     detected: str | None = None
+    unanswerable: bool = False
     stride: int = 128
     max_question_tokens: int = 64
     max_train_windows: int = 8
@@ -100,6 +103,8 @@ def encode(
     before = encodings.first + len(frame.ids[0]) + question_lengths[row] + len(frame.ids[1]) - begin
     marks[before[held] + place_first[chosen[held]]] += BEGINS
     marks[before[held] + place_last[chosen[held]]] += ENDS
+    unanswered = np.array([not answers for answers in gold], np.bool_)
+    answerless = unanswered & columns.unanswerable & given_answers(table, columns.answers, origin)
     return EncodedRows(
         rows_table(
             encodings,
@@ -109,10 +114,11 @@ def encode(
             references=None if for_training else _references(encodings, row, context, marks, texts, gold),
         ),
         first_status(
-            (Status.MISSING_ANSWER, np.array([not answers for answers in gold], np.bool_)),
-            (Status.ANSWER_NOT_FOUND, np.bincount(place_row, minlength=len(texts)) == 0),
-            (Status.ANSWER_CUT, ~answered),
+            (Status.MISSING_ANSWER, unanswered & ~answerless),
+            (Status.ANSWER_NOT_FOUND, ~unanswered & (np.bincount(place_row, minlength=len(texts)) == 0)),
+            (Status.ANSWER_CUT, ~unanswered & ~answered),
             (Status.EMPTY_TEXT, question.lengths == 0),
+            (Status.UNANSWERABLE, answerless),
         ),
         truncated,
     )

@@ -70,6 +70,9 @@ class Task:
         head: What is predicted. It carries `label_names` too, so that a saved model knows them.
         label_names: Names of the classes or tags in the order of their numbers; empty for other kinds.
         max_seq_length: Longest encoding in tokens, where that is less than the run's.
+        null_threshold: For spans some of whose questions have no answer (SQuAD 2): "" is said unless the log odds of
+            the best answer exceed it; 0 is a fair start. Rows with an empty list of answers are then trained on as
+            unanswerable; without it every question is answered. The head carries it too.
         metrics: Official metrics, names in `pipeline.tasks.metrics.METRICS`.
         train_split: Split that is trained on.
         eval_splits: (split, prefix of its metrics' names); of several, those that the source has are used.
@@ -89,6 +92,7 @@ class Task:
     label_column: str = "label"
     label_names: tuple[str, ...] = ()
     max_seq_length: int | None = None
+    null_threshold: float | None = None
     train_split: str = "train"
     eval_splits: tuple[tuple[str, str], ...] = (("validation", ""),)
     uncertainty_from: str | None = None
@@ -118,6 +122,12 @@ class Task:
             raise ValueError(f"task {self.name!r} needs at least one metric and one evaluation split")
         if self.max_seq_length is not None and self.max_seq_length < 8:
             raise ValueError(f"task {self.name!r} has max_seq_length {self.max_seq_length}: give 8 or more")
+        if self.null_threshold is not None:
+            if kind != "span":
+                raise ValueError(
+                    f"task {self.name!r} is a {kind} with a null_threshold: leave it out, for spans alone have one"
+                )
+            object.__setattr__(self, "head", replace(self.head, null_threshold=self.null_threshold))
         if self.label_names and not self.head.label_names:
             object.__setattr__(self, "head", replace(self.head, label_names=self.label_names))
 

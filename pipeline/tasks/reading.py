@@ -30,6 +30,7 @@ def columns_of(task: Task) -> Columns:
             context=columns["context"],
             answers=columns["answers"],
             detected=columns.get("detected"),
+            unanswerable=task.head.null_threshold is not None,
         )
     if kind == "choice" and "answers" in columns:
         return ClozeColumns(passage=texts[0], query=texts[1], **columns)

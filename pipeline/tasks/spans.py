@@ -52,8 +52,8 @@ def decode_span(
     Args:
         windows: As `best_spans`.
         reference: As `best_spans`.
-        null_threshold: "" is said unless an answer's log odds exceed it. None answers every question, as the sets
-            want whose questions all have an answer (MRQA's); "" then stands for windows without any context.
+        null_threshold: "" is said unless an answer's log odds exceed it (SQuAD 2). None answers every question, as the
+            sets want whose questions all have an answer (MRQA's); "" then stands for windows without any context.
         max_answer_tokens: As `best_spans`.
     """
     best = best_spans(windows, reference, n_best=1, max_answer_tokens=max_answer_tokens)

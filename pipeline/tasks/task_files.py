@@ -38,8 +38,8 @@ METRICS = {  # of a task that names none
 WITH_CLASSES = tuple(kind for kind, outputs in KINDS.items() if outputs is None)
 FIELDS = (
     *("kind", "files", "dataset", "config", "text_columns", "columns", "label_column", "label_names"),
-    *("label_range", "max_seq_length", "metrics", "train_split", "eval_splits", "uncertainty_from"),
-    "description",
+    *("label_range", "max_seq_length", "null_threshold", "metrics", "train_split", "eval_splits"),
+    *("uncertainty_from", "description"),
 )
 
 
@@ -81,6 +81,7 @@ def _task(entry: Entry) -> Task:
             "label_names", f"a {kind} needs the names of two or more classes, each once, in their order"
         )
     length = entry.numbers("max_seq_length", 1)
+    threshold = entry.numbers("null_threshold", 1)
     label_range = entry.numbers("label_range", 2)
     train, evals = entry.text("train_split", "train"), entry.texts("eval_splits", ("validation",))
     files = _files(entry, (train, *evals))
@@ -99,6 +100,7 @@ def _task(entry: Entry) -> Task:
         label_column=entry.text("label_column", "label"),
         label_names=label_names,
         max_seq_length=None if length is None else int(length[0]),
+        null_threshold=None if threshold is None else threshold[0],
         metrics=entry.texts("metrics", METRICS[kind]),
         train_split=train,
         eval_splits=tuple((split, f"{split}_" if len(evals) > 1 else "") for split in evals),

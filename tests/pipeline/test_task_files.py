@@ -78,6 +78,7 @@ names:
 answers:
   kind: span
   files: {train: passages.parquet, validation: passages.parquet}
+  null_threshold: -1.5
 reviews:
   dataset: imdb
   config: plain_text
@@ -96,6 +97,7 @@ reviews:
     )
     assert names.columns == {"tokens": "tokens", "tags": "tags"}
     assert names.metrics == ("entity_f1",)
+    assert answers.head.null_threshold == -1.5
     assert set(answers.columns) == {"question", "context", "answers"}
     assert (reviews.dataset, reviews.config, reviews.files) == ("imdb", "plain_text", ())
     assert reviews.eval_splits == (("test", ""),)

@@ -138,6 +138,7 @@ def test_registering(monkeypatch: pytest.MonkeyPatch) -> None:
             "give two",
         ),
         ({"text_columns": ("a", "b", "c")}, "give one or two"),
+        ({"null_threshold": 0.0}, "spans alone have one"),
         ({"metrics": ()}, "at least one metric"),
         ({"eval_splits": ()}, "one evaluation split"),
         ({"label_names": ("a", "b", "c")}, "3 label_names for num_labels=2"),

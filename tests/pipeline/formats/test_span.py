@@ -109,6 +109,44 @@ def test_a_question_without_its_answer_stays_but_is_not_trained_on(
     assert encoded.report() == {status.name.lower(): 1}
 
 
+def test_questions_without_an_answer_are_trained_on_where_a_set_has_them(tokenizer: Tokenizer) -> None:
+    contexts = [
+        "the cat ran",
+        "the cat sat in the house and the dog ran so ada met xyz",
+        "ada ran",
+        "ada ran",
+    ]
+    table = {
+        "question": ["who ran ?"] * 4,
+        "context": contexts,
+        "answers": [
+            {"text": ["cat"], "answer_start": [4]},
+            {"text": [], "answer_start": []},
+            {"text": ["dog"], "answer_start": [0]},
+            None,
+        ],
+    }
+    columns = SpanColumns(stride=4, unanswerable=True)
+    encoded = encode(columns, table, tokenizer, length=14, training=False)
+    assert statuses(encoded) == [
+        Status.KEPT,
+        Status.UNANSWERABLE,
+        Status.ANSWER_NOT_FOUND,
+        Status.MISSING_ANSWER,
+    ]
+    assert encoded.trainable.tolist() == [True, True, False, False]
+    windows = marked_text(encoded, 1, tokenizer)
+    assert len(windows) > 1
+    assert set(windows) == {None}
+    assert statuses(encode(SpanColumns(), table, tokenizer, training=False))[1] == Status.MISSING_ANSWER
+    blank = rows("the cat ran") | {
+        "answers": ["", None],
+        "question": ["who ?"] * 2,
+        "context": ["the cat"] * 2,
+    }
+    assert statuses(encode(columns, blank, tokenizer)) == [Status.UNANSWERABLE, Status.MISSING_ANSWER]
+
+
 def test_rows_do_not_mix(tokenizer: Tokenizer) -> None:
     contexts = ["the cat ran", "", "a dog sat in rome " * 9, "the cat ran"]
     answers = [["cat"], ["cat"], ["rome"], ["ran"]]
