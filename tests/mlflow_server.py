@@ -14,10 +14,12 @@ import urllib.request
 
 
 class MlflowServer:
-    """`mlflow server` over an SQLite file in a folder, with artifacts served from beside it."""
+    """`mlflow server` over an SQLite file in a folder, or another database; it serves artifacts from that folder."""
 
-    def __init__(self, folder: pathlib.Path) -> None:
+    def __init__(self, folder: pathlib.Path, database: str | None = None) -> None:
+        """`database` is an URI, the SQLite file's by default."""
         self.folder = folder
+        self.database = database or f"sqlite:///{folder / 'server.db'}"
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
@@ -27,7 +29,7 @@ class MlflowServer:
     def start(self) -> None:
         """Starts it and waits until it answers."""
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
-        command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{self.folder / 'server.db'}"]
+        command += ["--workers", "1", "--backend-store-uri", self.database]
         command += ["--artifacts-destination", str(self.folder / "artifacts")]
         environment = os.environ | {
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
