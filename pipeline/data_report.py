@@ -14,11 +14,13 @@ def describe(report: Mapping[str, int]) -> str:
 
 
 def remarks(split: Mapping[str, Any]) -> str:
-    """A split's manifest in words: rows left out, odd ones, rows that were cut; empty where all is plain."""
+    """A split's manifest in words: rows left out, odd, cut, with repeated ids; empty where all is plain."""
     left_out = split["source_rows"] - split["rows"]
     parts = [f"{left_out:,} left out"] if left_out else []
     parts += [describe(split["report"])] if split["report"] else []
     parts += [f"{split['truncated']:,} cut short"] if split["truncated"] else []
+    repeated = split["duplicate_ids"]
+    parts += [f"{repeated:,} with the id of an earlier row"] if repeated else []
     return "; ".join(parts)
 
 

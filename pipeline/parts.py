@@ -9,17 +9,14 @@ without its text, and of several mistakes whichever came first would be told.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import logging
 import os
 import pickle
-import sys
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -29,7 +26,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.errors import first_line
-from pipeline.formats import Columns, Origin, Status, encode_rows
+from pipeline.formats import Columns, Origin, Status, encode_rows, id_hashes
 from pipeline.plan import BLOCK_ROWS
 from pipeline.sources import Block
 from pipeline.tokenization import SCHEMA, backend
@@ -46,6 +43,7 @@ STAGED = pa.schema(
         *SCHEMA,
         ("status", pa.int8()),  # `pipeline.formats.Status`
         ("truncated", pa.bool_()),
+        ("id", pa.uint64()),  # of `pipeline.formats.id_hashes`
     ]
 )
 
@@ -59,6 +57,7 @@ class SplitPlan:
         name: Name of the split.
         columns: What is read of its rows.
         max_seq_length: Longest encoding in tokens.
+        id_column: What is an id of a row, see `Task`.
         num_labels: Classes whose rows are counted; None where labels are no classes.
         for_training: Rows that cannot be trained on are left out, and references for metrics.
         source_rows: Rows that the source has.
@@ -71,6 +70,7 @@ class SplitPlan:
     name: str
     columns: Columns
     max_seq_length: int
+    id_column: str | None
     num_labels: int | None
     for_training: bool
     source_rows: int
@@ -127,13 +127,16 @@ def encode_block(jobs: pa.Table, *, text: str) -> pa.Table:
         positions = split.positions(block)
         kept = np.flatnonzero(positions < split.kept_rows)
         row_ids = block.first_row + kept
+        origin = Origin(split.task, block.origin, row_ids.tolist())
+        table = table.take(kept)
+        ids = id_hashes(table, split.id_column, origin)
         encoded = encode_rows(
-            table.take(kept),
+            table,
             split.columns,
             backend(text),
             split.max_seq_length,
             for_training=split.for_training,
-            origin=Origin(split.task, block.origin, row_ids.tolist()),
+            origin=origin,
         )
     except (ValueError, OSError) as error:
         problem = {"part": PROBLEM, "position": job.number, "problem": first_line(error)}
@@ -146,6 +149,7 @@ def encode_block(jobs: pa.Table, *, text: str) -> pa.Table:
         **{name: encoded.table[name] for name in encoded.table.column_names},
         "status": encoded.status,
         "truncated": encoded.truncated,
+        "id": ids,
     }
     return pa.table(columns, schema=STAGED)
 
@@ -158,7 +162,8 @@ def write_part(staged: pa.Table, *, plans: Sequence[SplitPlan]) -> pa.Table:
         plans: All splits of the execution, by first part.
 
     Returns:
-        One row: `part`, and `result`, the JSON of what the manifest tells of a file, or of {"problem": ...}.
+        One row: `part`; `result`, the JSON of what the manifest tells of a file, or of {"problem": ...}; and `ids`,
+        the bytes of the rows' hashed ids: which of them occur twice shows only when all parts are there.
     """
     part = staged["part"][0].as_py()
     staged = staged.sort_by("position").combine_chunks()
@@ -167,6 +172,7 @@ def write_part(staged: pa.Table, *, plans: Sequence[SplitPlan]) -> pa.Table:
     plan = next(plan for plan in reversed(plans) if plan.first_part <= part)
     path = os.path.join(plan.directory, list(plan.parts())[part - plan.first_part])
     status = staged["status"].to_numpy()
+    ids = staged["id"].drop_null().to_numpy()
     if plan.for_training:
         staged = staged.filter(pa.array(status <= Status.EMPTY_TEXT))
     table = staged.select(SCHEMA.names).cast(SCHEMA)
@@ -198,58 +204,8 @@ def write_part(staged: pa.Table, *, plans: Sequence[SplitPlan]) -> pa.Table:
         classes = table["label"].to_numpy().astype(np.int64)
         counts = np.bincount(classes[classes >= 0], minlength=plan.num_labels)
         result["label_counts"] = counts.tolist()
-    return _result(part, result)
+    return _result(part, result, ids.tobytes())
 
 
-def _result(part: int, result: dict[str, Any]) -> pa.Table:
-    return pa.table({"part": [part], "result": [json.dumps(result)]})
-
-
-def execute(jobs: Sequence[Job], plans: Sequence[SplitPlan], text: str) -> list[dict[str, Any]]:
-    """Both stages as one Ray Data execution; the rows of `write_part`, in any order."""
-    import ray.data
-
-    with _calm_ray_data():
-        results: list[dict[str, Any]] = (
-            ray.data.from_items([{"job": pickle.dumps(job)} for job in jobs], override_num_blocks=len(jobs))
-            .map_batches(
-                partial(encode_block, text=text),
-                batch_size=1,
-                batch_format="pyarrow",
-            )
-            .groupby("part", num_partitions=sum(len(plan.parts()) for plan in plans))
-            .map_groups(partial(write_part, plans=plans), batch_format="pyarrow")
-            .take_all()
-        )
-    return results
-
-
-@contextlib.contextmanager
-def _calm_ray_data() -> Iterator[None]:
-    """One progress bar on a terminal, none elsewhere, and no word but warnings."""
-    import ray.data
-
-    context = ray.data.DataContext.get_current()
-    shown = {
-        "enable_progress_bars": sys.stdout.isatty(),
-        "enable_operator_progress_bars": False,
-        "print_on_execution_start": False,
-    }
-    levels = {
-        logging.getLogger("ray.data"): logging.WARNING,
-        logging.getLogger("ray.data._internal.progress"): logging.ERROR,  # warns that bars are off
-    }
-    shown_before = {name: getattr(context, name) for name in shown}
-    levels_before = {log: log.level for log in levels}
-    try:
-        _apply(context, shown, levels)
-        yield
-    finally:
-        _apply(context, shown_before, levels_before)
-
-
-def _apply(context: object, shown: Mapping[str, bool], levels: Mapping[logging.Logger, int]) -> None:
-    for name, value in shown.items():
-        setattr(context, name, value)
-    for log, level in levels.items():
-        log.setLevel(level)
+def _result(part: int, result: dict[str, Any], ids: bytes = b"") -> pa.Table:
+    return pa.table({"part": [part], "result": [json.dumps(result)], "ids": [ids]})

@@ -2,8 +2,8 @@
 
 A task's folder is named after the task and a fingerprint of everything that shapes its rows. It is built
 beside its place and renamed when whole, so what has the name is complete. All splits that are to be built
-go through one Ray Data execution: blocks are read and encoded in parallel, then brought together by part
-(`pipeline.parts`). On a cluster the folder of prepared data has to be one that all nodes reach.
+go through one execution: blocks are read and encoded in parallel, then brought together by part
+(`pipeline.parts`, `pipeline.execution`). On a cluster the folder of prepared data has to be one that all nodes reach.
 """
 
 from __future__ import annotations
@@ -22,9 +22,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pipeline.data_report import describe
-from pipeline.formats import texts_per_encoding
-from pipeline.parts import Job, SplitPlan, execute
+from pipeline.execution import execute
+from pipeline.formats import duplicate_ids, texts_per_encoding
+from pipeline.parts import Job, SplitPlan
 from pipeline.prepared import (
     MANIFEST,
     SCHEMA_VERSION,
@@ -151,6 +154,7 @@ class _Build:
                 },
                 "tokens": sum(part["tokens"] for part in files.values()),
                 "truncated": sum(part["truncated"] for part in files.values()),
+                "duplicate_ids": duplicate_ids([part["ids"] for part in files.values()]),
             }
             if not splits[plan.name]["rows"]:
                 raise ValueError(
@@ -183,6 +187,7 @@ def _fingerprint(task: Task, shaped_by: Mapping[str, object]) -> str:
         "kind": type(columns).__name__,
         "columns": dataclasses.asdict(columns),
         "task": task.name,
+        "id_column": task.id_column,
         "splits": [task.train_split, *(split for split, _ in task.eval_splits)],
     }
     return hashlib.sha256(json.dumps({**read, **shaped_by}, sort_keys=True).encode()).hexdigest()
@@ -216,6 +221,7 @@ def _plan(
                 name=name,
                 columns=columns_of(task),
                 max_seq_length=longest_encoding(task, max_seq_length),
+                id_column=task.id_column,
                 num_labels=task.head.num_labels if task.head.has_classes else None,
                 for_training=name == task.train_split,
                 source_rows=rows,
@@ -232,7 +238,7 @@ def _plan(
 
 
 def _build(builds: Sequence[_Build], jobs: Sequence[Job], text: str) -> None:
-    """Runs the jobs as one Ray Data execution, and completes the folders."""
+    """Runs the jobs as one execution, and completes the folders."""
     if not builds:
         return
     plans = [plan for build in builds for plan in build.plans]
@@ -240,7 +246,10 @@ def _build(builds: Sequence[_Build], jobs: Sequence[Job], text: str) -> None:
     names = ", ".join(build.task.name for build in builds)
     logger.info("Preparing %s: %d rows", names, sum(plan.kept_rows for plan in plans))
     results = execute(jobs, plans, text)
-    parts = {result["part"]: json.loads(result["result"]) for result in results}
+    parts = {
+        result["part"]: {**json.loads(result["result"]), "ids": np.frombuffer(result["ids"], np.uint64)}
+        for result in results
+    }
     for number in sorted(parts):  # faults in the data are of part -1, so the first
         if "problem" in parts[number]:
             raise ValueError(parts[number]["problem"])

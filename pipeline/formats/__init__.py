@@ -18,7 +18,7 @@ from pipeline.formats.choice import ChoiceColumns, ClozeColumns
 from pipeline.formats.encoded import COLUMNS, EncodedRows, Status
 from pipeline.formats.labels import Labels
 from pipeline.formats.marked import CharacterMark, MarkedColumns, WordMark
-from pipeline.formats.source import Origin, duplicate_ids
+from pipeline.formats.source import Origin, duplicate_ids, id_hashes
 from pipeline.formats.span import SpanColumns
 from pipeline.formats.tagging import TaggingColumns
 from pipeline.formats.text import TextColumns
@@ -40,6 +40,7 @@ __all__ = [
     "WordMark",
     "duplicate_ids",
     "encode_rows",
+    "id_hashes",
     "texts_per_encoding",
 ]
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from typing import NoReturn
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from pipeline.formats.tokens import Ints
+
+ID_COLUMNS = ("idx", "qid", "id", "guid")  # what sets call the id of a row
 
 
 @dataclass(frozen=True)
@@ -172,22 +176,37 @@ def first_true(mask: pa.Array) -> int:
     return int(np.argmax(mask.to_numpy(zero_copy_only=False)))
 
 
-def duplicate_ids(columns: Sequence[pa.ChunkedArray | pa.Array]) -> int:
+def id_hashes(table: pa.Table, name: str | None, origin: Origin) -> pa.UInt64Array:
+    """The ids of N rows as stable 64-bit hashes; null for a row without one.
+
+    Args:
+        table: Source rows.
+        name: The column; None takes the first of `ID_COLUMNS` that is there, if any.
+        origin: For error messages.
+
+    Raises:
+        ValueError: The column that is named is missing.
+    """
+    name = name or next((known for known in ID_COLUMNS if known in table.column_names), None)
+    if name is None:
+        return pa.nulls(table.num_rows, pa.uint64())
+    values = read_column(table, name, origin).to_pylist()
+    digests = b"".join(blake2b(str(value).encode(), digest_size=8).digest() for value in values)
+    absent = np.fromiter((value is None for value in values), np.bool_, len(values))
+    return pa.array(np.frombuffer(digests, np.uint64), mask=absent)
+
+
+def duplicate_ids(hashes: Sequence[NDArray[np.uint64]]) -> int:
     """How many rows have an id that an earlier row has too.
 
     Rows are told apart by their place in the split, so such rows stay and count each for itself. This
     is for the report: a set that was joined wrongly shows here.
 
     Args:
-        columns: The ids, in pieces, as the blocks of a split give them.
+        hashes: Of `id_hashes`, in pieces, as the parts of a split give them.
     """
-    chunks = [
-        chunk
-        for column in columns
-        for chunk in (column.chunks if isinstance(column, pa.ChunkedArray) else [column])
-    ]
-    seen = [str(value) for chunk in chunks for value in chunk.drop_null().to_pylist()]
-    return len(seen) - len(set(seen))
+    ids = np.concatenate(hashes)
+    return len(ids) - len(np.unique(ids))
 
 
 def _texts_of_column(table: pa.Table, name: str, origin: Origin) -> pa.Array:

@@ -68,6 +68,8 @@ class Task:
         label_column: Class numbers or names, values of a regression, or numbers of the right choice. A row of
             class -1 has no label: it is not trained on, and it is predicted but not measured.
         head: What is predicted. It carries `label_names` too, so that a saved model knows them.
+        id_column: Id of a row, for the data report alone, which counts those that repeat; rows stay and count each for
+            itself. None takes `idx`, `qid`, `id` or `guid`, if the rows have one.
         label_names: Names of the classes or tags in the order of their numbers; empty for other kinds.
         max_seq_length: Longest encoding in tokens, where that is less than the run's.
         null_threshold: For spans some of whose questions have no answer (SQuAD 2): "" is said unless the log odds of
@@ -90,6 +92,7 @@ class Task:
     text_columns: tuple[str, ...] = ()
     columns: Mapping[str, str] = field(default_factory=dict)
     label_column: str = "label"
+    id_column: str | None = None
     label_names: tuple[str, ...] = ()
     max_seq_length: int | None = None
     null_threshold: float | None = None

@@ -37,8 +37,16 @@ METRICS = {  # of a task that names none
 }
 WITH_CLASSES = tuple(kind for kind, outputs in KINDS.items() if outputs is None)
 FIELDS = (
-    *("kind", "files", "dataset", "config", "text_columns", "columns", "label_column", "label_names"),
-    *("label_range", "max_seq_length", "null_threshold", "metrics", "train_split", "eval_splits"),
+    *("kind", "files", "dataset", "config", "text_columns", "columns", "label_column", "id_column"),
+    *(
+        "label_names",
+        "label_range",
+        "max_seq_length",
+        "null_threshold",
+        "metrics",
+        "train_split",
+        "eval_splits",
+    ),
     *("uncertainty_from", "description"),
 )
 
@@ -98,6 +106,7 @@ def _task(entry: Entry) -> Task:
         text_columns=entry.texts("text_columns"),
         columns=entry.mapping("columns", {role: role for role in ROLES[kind][0]}),
         label_column=entry.text("label_column", "label"),
+        id_column=entry.text("id_column", None),
         label_names=label_names,
         max_seq_length=None if length is None else int(length[0]),
         null_threshold=None if threshold is None else threshold[0],
@@ -131,6 +140,8 @@ def _check_columns(entry: Entry, task: Task) -> None:
     named += [("columns", name) for names in task.columns.values() for name in listed(names)]
     if TEXTS[task.head.kind] != (0,) and "answers" not in task.columns:
         named.append(("label_column", task.label_column))
+    if task.id_column is not None:
+        named.append(("id_column", task.id_column))
     used = (task.train_split, *(name for name, _ in task.eval_splits))
     for path in (path for name, path in task.files if name in used):
         try:

@@ -7,6 +7,7 @@ import os
 import pickle
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from camtl.heads import HeadSpec
-from pipeline import parts
+from pipeline import execution, parts
 from pipeline import prepare as preparation
 from pipeline.data_report import report_lines
 from pipeline.parts import PROBLEM, Job, encode_block, write_part
@@ -204,6 +205,25 @@ def test_rows_without_a_label_are_kept_for_prediction_and_not_trained_on(
     [train_line, validation_line] = report_lines({"single": done})
     assert train_line.startswith("  single, train: 8 left out; 8 unlabelled")
     assert "left out" not in validation_line
+
+
+def test_ids_that_repeat_are_counted_over_all_blocks_and_parts_and_the_rows_stay(
+    data: Path, tokenizer_dir: str, in_process: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "PART_ROWS", 20)
+    rows = {"sentence": sentences(50, 1), "label": [0, 1] * 25, "key": [row % 47 for row in range(50)]}
+    write(data, SINGLE, "train", {**rows, "idx": list(range(50))})
+    done = prepared(data, tokenizer_dir, SINGLE)["single"]
+    assert done.manifest["splits"]["train"]["duplicate_ids"] == 0
+    assert done.manifest["splits"]["validation"]["duplicate_ids"] == 0, "has no ids at all"
+    write(data, SINGLE, "validation", {**rows, "key": list(range(50))})
+    keyed = prepared(data, tokenizer_dir, dataclasses.replace(SINGLE, id_column="key"))["single"]
+    assert keyed.manifest["splits"]["train"]["duplicate_ids"] == 3
+    assert (keyed.train.rows, len(keyed.train.files)) == (50, 3)
+    [line] = [line for line in report_lines({"single": keyed}) if "train" in line]
+    assert "3 with the id of an earlier row" in line
+    with pytest.raises(ValueError, match="has no column 'uid'"):
+        prepared(data, tokenizer_dir, dataclasses.replace(SINGLE, id_column="uid"))
 
 
 def test_files_of_ones_own_may_move(data: Path, tokenizer_dir: str, in_process: list[int]) -> None:
@@ -417,11 +437,13 @@ def test_of_several_faults_the_first_is_told() -> None:
 
 
 @pytest.mark.usefixtures("ray_cluster")
-def test_ray_data_prepares_what_the_functions_do(
-    data: Path, tokenizer_dir: str, in_process: list[int], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("direct_parts", [16, 0])
+def test_ray_prepares_what_the_functions_do(
+    data: Path, tokenizer_dir: str, in_process: list[int], monkeypatch: pytest.MonkeyPatch, direct_parts: int
 ) -> None:
     expected = prepared(data, tokenizer_dir, prepared_dir=str(data.parent / "here"))
     monkeypatch.undo()
+    monkeypatch.setattr(preparation, "execute", partial(execution.execute, direct_parts=direct_parts))
     done = prepared(data, tokenizer_dir)
     assert content(data.parent / "prepared") == content(data.parent / "here")
     assert {name: task.manifest for name, task in done.items()} == {

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.formats.labels import Labels, read_labels
-from pipeline.formats.source import Origin, duplicate_ids, read_column, read_text_lists, read_texts
+from pipeline.formats.source import Origin, duplicate_ids, id_hashes, read_column, read_text_lists, read_texts
 
 ORIGIN = Origin("toy", "rows.parquet", np.array([7, 9, 30]))
 TABLE = pa.table(
@@ -120,8 +120,17 @@ def test_rows_without_a_list_have_an_empty_one_where_they_may() -> None:
 
 
 def test_ids_that_were_there_before_are_counted() -> None:
-    assert duplicate_ids([pa.array(["a", "b", "a"]), pa.chunked_array([["a"], ["c", None, None]])]) == 2
-    assert duplicate_ids([pa.array([{"p": 1, "q": 2}, {"p": 1, "q": 3}, {"p": 1, "q": 2}])]) == 1
+    pieces = [pa.table({"qid": ["a", "b", "a"]}), pa.table({"qid": ["a", "c", None, None]})]
+    hashes = [id_hashes(piece, None, ORIGIN).drop_null().to_numpy() for piece in pieces]
+    assert duplicate_ids(hashes) == 2
+    assert duplicate_ids([hashes[0][:2]]) == 0
+    structs = pa.table({"key": [{"p": 1, "q": 2}, {"p": 1, "q": 3}, {"p": 1, "q": 2}]})
+    assert duplicate_ids([id_hashes(structs, "key", ORIGIN).to_numpy()]) == 1
+    assert duplicate_ids([id_hashes(structs, "key.q", ORIGIN).to_numpy()]) == 1
+    assert id_hashes(structs, None, ORIGIN).null_count == 3, "no column of a known name"
+    assert id_hashes(pa.table({"id": pa.array([], pa.int64())}), None, ORIGIN).to_pylist() == []
+    with pytest.raises(ValueError, match="has no column 'uid'"):
+        id_hashes(structs, "uid", ORIGIN)
 
 
 def labels(values: list[object], rule: Labels) -> tuple[list[float], list[bool]]:
