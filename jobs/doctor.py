@@ -1,0 +1,54 @@
+"""Look before a long run: `python jobs/doctor.py [--config file.yaml] [--section.field value ...]`."""
+
+import sys
+from pathlib import Path
+
+sys.path[0] = str(
+    Path(__file__).resolve().parents[1]
+)  # in place of jobs/, whose evaluate.py is also a library
+
+from jobs.cli import fail, parse_settings
+
+DESCRIPTION = """\
+Check everything that a training run needs before it is started, with the settings it will be started with:
+Ray and its token, nodes and their versions, CPUs, GPUs and memory, folders and storage, MLflow, the rows of
+every task, and one batch through the model. Nothing is trained, and nothing is left behind.
+Ends with exit code 0 if all is well, 1 if something is not, 2 for wrong settings."""
+EXAMPLES = """\
+  python jobs/doctor.py
+  python jobs/doctor.py --config jobs/configs/glue_base.yaml
+  python jobs/doctor.py --data.task_files [my_tasks.yaml] --cluster.storage_path s3://bucket/runs
+  ray job submit -- python jobs/doctor.py --cluster.num_workers 4    # from where the run will be started"""
+SIGNS = {True: ("✓", "green"), False: ("✗", "bold red"), None: ("-", "yellow")}
+
+
+def main() -> None:
+    """Parse, check, show a line for every finding."""
+    settings = parse_settings(sys.argv[1:], DESCRIPTION, EXAMPLES)
+    import transformers
+    from rich.console import Console
+    from rich.text import Text
+
+    from pipeline.assembly import job_without_data, tasks_of
+    from pipeline.doctor.examination import examine
+
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        job = job_without_data(settings, tasks_of(settings))
+    except ValueError as error:
+        fail(str(error))
+    console = Console(soft_wrap=True, highlight=False)
+    failed = 0
+    with console.status("looking") as status:  # shown on a terminal only
+        for finding in examine(settings, job, lambda name: status.update(f"looking at {name}")):
+            sign, style = SIGNS[finding.ok]
+            console.print(Text.assemble((sign, style), f" {finding.name}: {finding.told}"))
+            if finding.mend:
+                console.print(Text(f"    → {finding.mend}"))
+            failed += finding.ok is False
+    console.print(f"{failed} of these can stop the run" if failed else "all is well")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()

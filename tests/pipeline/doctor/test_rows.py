@@ -1,0 +1,80 @@
+"""Tasks that cannot be read are each told by name, and the others are read all the same."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.doctor.rows import check_tasks, few_of_each
+from pipeline.sources import open_source
+from pipeline.tasks.registry import resolve
+from pipeline.tokenization import backend, tokenizer_json
+
+GOOD: dict[str, list[Any]] = {
+    "sentence1": ["the cat sat", "a dog ran", "the house"],
+    "sentence2": ["a cat", "the dog", "very good"],
+    "label": [0, 1, -1],
+}
+
+
+def write(folder: Path, config: str, **changes: Any) -> None:
+    columns = {name: values for name, values in {**GOOD, **changes}.items() if values is not None}
+    place = folder / "nyu-mll" / "glue" / config
+    place.mkdir(parents=True)
+    for split in ("train", "validation"):
+        pq.write_table(pa.table(columns), place / f"{split}.parquet")
+
+
+def looked_at(folder: Path, tokenizer: str, *names: str) -> Any:
+    text = tokenizer_json(tokenizer)
+    return check_tasks(resolve(names), open_source(str(folder)), backend(text), 32)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"sentence2": None}, "no column 'sentence2'"),
+        ({"label": [0, 1, 7]}, "row 2"),
+        ({"label": [-1, -1, -1]}, "none of the first 3 rows"),
+        ({"sentence1": [1, 2, 3]}, "'sentence1'"),
+        ({name: [] for name in GOOD}, "is empty"),
+    ],
+)
+def test_a_task_with_wrong_rows_is_told_beside_the_others(
+    tmp_path: Path, tokenizer_dir: str, changes: dict[str, Any], told: str
+) -> None:
+    write(tmp_path, "mrpc")
+    write(tmp_path, "rte", **changes)
+    findings, rows = looked_at(tmp_path, tokenizer_dir, "rte", "mrpc")
+    assert [(finding.name, finding.ok) for finding in findings] == [("task rte", False), ("tasks", True)]
+    assert told in findings[0].told
+    assert "'rte'" in findings[0].told
+    assert findings[0].mend
+    assert list(rows) == ["mrpc"]
+
+
+def test_a_file_cut_short_and_a_task_that_is_not_there_are_told(tmp_path: Path, tokenizer_dir: str) -> None:
+    write(tmp_path, "rte")
+    file = tmp_path / "nyu-mll" / "glue" / "rte" / "train.parquet"
+    file.write_bytes(file.read_bytes()[:-20])
+    findings, rows = looked_at(tmp_path, tokenizer_dir, "rte", "mrpc")
+    assert [(finding.name, finding.ok) for finding in findings] == [("task rte", False), ("task mrpc", False)]
+    assert str(file) in findings[0].told
+    assert not rows
+
+
+def test_a_batch_has_trainable_rows_of_every_task_that_can_be_read(
+    tmp_path: Path, tokenizer_dir: str
+) -> None:
+    write(tmp_path, "rte", label=[-1, 1, 0])
+    write(tmp_path, "mrpc", sentence1=None)
+    write(tmp_path, "wnli", label=[-1, -1, 1])
+    tasks = resolve(("rte", "mrpc", "wnli"))
+    _, rows = looked_at(tmp_path, tokenizer_dir, "rte", "mrpc", "wnli")
+    batch = few_of_each(tasks, rows)
+    assert batch.task_ids.tolist() == [0, 0, 2]
+    assert batch.labels.tolist() == [1, 0, 1]
+    assert np.all(batch.lengths > 2)
