@@ -16,7 +16,7 @@ from pipeline.doctor.node import NodeReport, versions
 from pipeline.doctor.places import check_places, checkpoint_bytes, marked
 from pipeline.doctor.ray_access import check_ray
 from pipeline.doctor.resources import check_capacity, check_memory, check_nodes, look_everywhere
-from pipeline.doctor.rows import check_tasks, few_of_each, tokenizer_of
+from pipeline.doctor.rows import check_tasks, encodings_per_row, few_of_each, tokenizer_of
 from pipeline.formats import EncodedRows
 from pipeline.job import TrainJob
 from pipeline.run_directory import check_run
@@ -41,17 +41,17 @@ def examine(settings: Settings, job: TrainJob, begin: Begin = lambda name: None)
     model: list[CaMtlModel] = []
     begin("the model's shape")
     yield from guarded("model", lambda: _check_shape(job, model))
+    begin(f"the rows of {len(job.tasks)} tasks")
+    rows: dict[str, EncodedRows] = {}
+    yield from guarded("tasks", lambda: _check_rows(settings, job, rows))
     begin("Ray")
     reached = guarded("Ray", check_ray)
     yield from reached
     in_reach = all(finding.ok for finding in reached)
     begin("the nodes and the folders")
-    yield from _check_cluster(settings, job, model, in_reach=in_reach)
+    yield from _check_cluster(settings, job, model, encodings_per_row(rows), in_reach=in_reach)
     begin("MLflow")
     yield from _check_records(settings)
-    begin(f"the rows of {len(job.tasks)} tasks")
-    rows: dict[str, EncodedRows] = {}
-    yield from guarded("tasks", lambda: _check_rows(settings, job, rows))
     begin("one batch through the model")
     if not model or not rows:
         yield Finding.skipped("one batch", "rows of a task" if model else "the model")
@@ -69,7 +69,7 @@ def _check_shape(job: TrainJob, found: list[CaMtlModel]) -> list[Finding]:
 
 
 def _check_cluster(
-    settings: Settings, job: TrainJob, model: list[CaMtlModel], *, in_reach: bool
+    settings: Settings, job: TrainJob, model: list[CaMtlModel], encodings: float, *, in_reach: bool
 ) -> Iterator[Finding]:
     with marked(settings) as places:
         reports: dict[str, NodeReport] = {}
@@ -86,7 +86,7 @@ def _check_cluster(
         else:
             yield from (Finding.skipped(name, "Ray") for name in ("nodes", "workers"))
         if reports and model:
-            yield from guarded("memory", lambda: check_memory(settings, job, model[0], reports))
+            yield from guarded("memory", lambda: check_memory(settings, job, model[0], encodings, reports))
         else:
             yield Finding.skipped("memory", "the model" if reports else "Ray")
         parameters = sum(p.numel() for p in model[0].parameters()) if model else 0

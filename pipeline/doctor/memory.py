@@ -2,8 +2,8 @@
 
 An upper bound, made from shapes alone, with these assumptions:
 
-- every row is one encoding of `max_seq_length` tokens (real rows are shorter; windows of long passages and
-  the choices of a question are encodings of their own, and come on top);
+- every encoding has `max_seq_length` tokens (real ones are shorter; windows of long passages and the choices
+  of a question are encodings of their own), and a batch holds as many of each task;
 - what is frozen is kept for the backward pass like the rest;
 - a layer keeps 8 states of the hidden size in float32 (queries, keys, values, what goes into and comes out of
   attention, projections and norms), and twice its widest projection in the precision of the run; its
@@ -100,6 +100,7 @@ def estimate_bytes(
     *,
     rows: int,
     candidates: int,
+    encodings_per_row: float,
     max_seq_length: int,
     bfloat16: bool,
     on_gpu: bool,
@@ -111,7 +112,8 @@ def estimate_bytes(
         shape: Of the model.
         rows: Rows of one micro-batch of a rank.
         candidates: Rows that a rank scores at once; 0 where nothing is scored.
-        max_seq_length: Tokens of a row.
+        encodings_per_row: Mean over the tasks; 1 where there are no windows and no choices.
+        max_seq_length: Tokens of an encoding.
         bfloat16: Whether matrix products are in bfloat16.
         on_gpu: Whether the memory is a GPU's.
         gradient_checkpointing: Whether layers are recomputed in the backward pass.
@@ -122,8 +124,9 @@ def estimate_bytes(
     # (int64) and whether it counts (float32).
     around = (12 if shape.conditional else 6) * state + max_seq_length * (8 + FLOAT)
     kept = 2 * state * shape.layers + layer if gradient_checkpointing else layer * shape.layers
-    training = rows * max_seq_length * (kept + around)
-    scoring = candidates * max_seq_length * (layer + around)
+    tokens_per_row = encodings_per_row * max_seq_length
+    training = round(rows * tokens_per_row) * (kept + around)
+    scoring = round(candidates * tokens_per_row) * (layer + around)
     return Estimate(
         weights=(FLOAT + (HALF if bfloat16 else 0)) * shape.parameters,
         gradients=FLOAT * shape.trainable,

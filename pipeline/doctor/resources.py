@@ -120,7 +120,9 @@ def check_capacity(settings: Settings) -> list[Finding]:
     return [Finding("workers", True, f"{told}; {there.get('CPU', 0):g} CPUs and {gpus:g} GPUs are there")]
 
 
-def check_memory(settings: Settings, job: TrainJob, model: CaMtlModel, reports: Reports) -> list[Finding]:
+def check_memory(
+    settings: Settings, job: TrainJob, model: CaMtlModel, encodings_per_row: float, reports: Reports
+) -> list[Finding]:
     """Whether a rank of this run fits into the memory that is free, on GPUs or on the machines."""
     ranks = max(1, fewest_workers(settings))
     wanted, train = settings.cluster, settings.train
@@ -132,6 +134,7 @@ def check_memory(settings: Settings, job: TrainJob, model: CaMtlModel, reports: 
         shape_of(model),
         rows=-(-rows // train.gradient_accumulation),
         candidates=share(job.mixture.candidates_per_step, 0, ranks) if job.selection.by_uncertainty else 0,
+        encodings_per_row=encodings_per_row,
         max_seq_length=settings.data.max_seq_length,
         bfloat16=auto if train.precision == "auto" else train.precision == "bf16",
         on_gpu=on_gpu,

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from tokenizers import Tokenizer
 
 from camtl import TokenRows
@@ -90,6 +91,15 @@ def check_tasks(
         read = f"{len(rows)} task{'s' * (len(rows) != 1)} in {splits} splits can be read, {known:,} rows"
         findings.append(Finding("tasks", True, f"{read}: {', '.join(rows)}"))
     return findings, rows
+
+
+def encodings_per_row(encoded: Mapping[str, EncodedRows]) -> float:
+    """Mean over the tasks of the mean of their rows: choices and windows of a row are encodings of their own."""
+    means = [
+        float(pc.mean(pc.list_value_length(rows.table["encoding_lengths"])).as_py())
+        for rows in encoded.values()
+    ]
+    return sum(means) / len(means) if means else 1.0
 
 
 def few_of_each(tasks: Sequence[Task], encoded: Mapping[str, EncodedRows], each: int = TRAINED) -> TokenRows:

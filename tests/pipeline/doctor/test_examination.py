@@ -23,8 +23,8 @@ def test_all_is_well_and_nothing_is_left(ray_cluster: None, tiny_backbone: str, 
     found = findings_of(make_settings(tmp_path, tiny_backbone))
     assert {name: finding.ok for name, finding in found.items()} == dict.fromkeys(
         [
-            "model", "Ray", "nodes", "workers", "memory", "run.output_dir", "data.prepared_dir", "MLflow",
-            "run directory", "tasks", "one batch",
+            "model", "tasks", "Ray", "nodes", "workers", "memory", "run.output_dir", "data.prepared_dir", "MLflow",
+            "run directory", "one batch",
         ],
         True,
     )  # fmt: skip

@@ -64,6 +64,7 @@ def estimate(shape: ModelShape, **changes: Any) -> Any:
     arguments: dict[str, Any] = {
         "rows": ROWS,
         "candidates": 0,
+        "encodings_per_row": 1.0,
         "max_seq_length": LENGTH,
         "bfloat16": False,
         "on_gpu": False,
@@ -104,6 +105,12 @@ def test_what_the_mend_names_makes_it_smaller() -> None:
     usual = estimate(BERT_BASE, rows=32, max_seq_length=128)
     for smaller in ({"rows": 16}, {"max_seq_length": 64}, {"gradient_checkpointing": True}):
         assert estimate(BERT_BASE, **{"rows": 32, "max_seq_length": 128} | smaller).total < usual.total
+
+
+def test_windows_and_choices_count() -> None:
+    usual, windows = estimate(BERT_BASE), estimate(BERT_BASE, encodings_per_row=2.5)
+    assert windows.activations == 2.5 * usual.activations
+    assert estimate(BERT_BASE, rows=0, candidates=100, encodings_per_row=2.0).activations > 0
 
 
 def test_a_large_pool_counts_where_it_is_more_than_training() -> None:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.doctor.rows import check_tasks, few_of_each
+from pipeline.doctor.rows import check_tasks, encodings_per_row, few_of_each
 from pipeline.sources import open_source
 from pipeline.tasks.registry import resolve
 from pipeline.tokenization import backend, tokenizer_json
@@ -78,3 +78,22 @@ def test_a_batch_has_trainable_rows_of_every_task_that_can_be_read(
     assert batch.task_ids.tolist() == [0, 0, 2]
     assert batch.labels.tolist() == [1, 0, 1]
     assert np.all(batch.lengths > 2)
+
+
+def test_choices_are_encodings_of_their_own(tmp_path: Path, tokenizer_dir: str) -> None:
+    write(tmp_path, "rte")
+    _, rows = looked_at(tmp_path, tokenizer_dir, "rte")
+    assert encodings_per_row(rows) == 1.0
+    copa = {
+        "premise": ["the cat"],
+        "choice1": ["ran"],
+        "choice2": ["sat"],
+        "question": ["cause"],
+        "label": [0],
+    }
+    place = tmp_path / resolve(("copa",))[0].dataset / "copa"
+    place.mkdir(parents=True)
+    for split in ("train", "validation"):
+        pq.write_table(pa.table(copa), place / f"{split}.parquet")
+    _, rows = looked_at(tmp_path, tokenizer_dir, "rte", "copa")
+    assert encodings_per_row(rows) == 1.5
