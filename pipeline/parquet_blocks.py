@@ -70,7 +70,7 @@ def whole_parquet(path: str) -> Iterator[pq.ParquetFile]:
     try:
         with pq.ParquetFile(path) as file:
             yield file
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise ValueError(
             f"{path} cannot be read as Parquet ({first_line(error)}): "
             "it is corrupt or cut short, fetch it again"

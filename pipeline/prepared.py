@@ -143,7 +143,7 @@ def whole(file: str) -> Iterator[None]:
         raise ValueError(
             f"prepared file {file} is not there: set data.prepared_dir to a folder that all nodes share"
         ) from error
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         raise ValueError(
             f"prepared file {file} is corrupt or cut short: "
             f"delete {Path(file).parents[1]} to prepare it again"

@@ -1,6 +1,5 @@
 """A run's directory: refused where it cannot be had, made anew or continued, with its MLflow run beside it."""
 
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -12,6 +11,7 @@ import yaml
 from pyarrow.fs import FileSystem, FileType, LocalFileSystem
 
 from pipeline.config import Settings
+from pipeline.data_check import check_writable
 from pipeline.tracking_runs import check_tracking, continue_run, start_run
 from pipeline.tracking_texts import redact
 
@@ -34,14 +34,7 @@ def check_run(settings: Settings) -> Path:
             f"run directory {run_dir} exists: continue it with --run.resume {run_dir}, replace it with "
             "--run.overwrite true, or give another --run.name"
         )
-    try:
-        run_dir.parent.mkdir(parents=True, exist_ok=True)
-        if not os.access(run_dir.parent, os.W_OK):
-            raise PermissionError("no permission to write")
-    except OSError as error:
-        raise ValueError(
-            f"run.output_dir {run.output_dir} cannot be written ({error.strerror or error}): give another one"
-        ) from error
+    check_writable("run.output_dir", run.output_dir)
     stored = _stored(settings)
     if stored is not None and run.resume is None and not run.overwrite:
         raise ValueError(
@@ -59,6 +52,12 @@ def open_run(settings: Settings) -> tuple[Path, str]:
         ValueError: as `check_run` does.
     """
     run_dir, run = check_run(settings), settings.run
+    try:
+        run_dir.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:  # not every file system tells before
+        raise ValueError(
+            f"run.output_dir {run.output_dir} cannot be written ({error.strerror}): give another one"
+        ) from error
     if run.resume is not None:
         run_id = (run_dir / RUN_ID).read_text().strip()
         continue_run(run.tracking_uri, run_id)

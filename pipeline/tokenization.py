@@ -26,7 +26,7 @@ def tokenizer_json(name: str) -> str:
         name: Hub id, or a folder with a tokenizer.
 
     Raises:
-        ValueError: There is no tokenizer, or none with a fast backend.
+        ValueError: There is no tokenizer, or none with a fast backend, or it has no words.
     """
     from transformers import AutoTokenizer
 
@@ -40,6 +40,9 @@ def tokenizer_json(name: str) -> str:
         raise ValueError(f"tokenizer {name!r} has no fast version: choose a backbone with a tokenizer.json")
     # A copy: the state of padding and truncation belongs to whoever else uses this tokenizer.
     backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    # Of a folder without a tokenizer's files transformers makes one for which every word is unknown.
+    if backend.get_vocab_size() <= len(backend.get_added_tokens_decoder()):
+        raise ValueError(f"tokenizer {name!r} knows no words: its folder lacks tokenizer.json, put it there")
     backend.no_padding()
     backend.no_truncation()
     text: str = backend.to_str()

@@ -35,7 +35,7 @@ RULES: dict[str, Rule] = {
     "run.name": RUN_NAME,
     "run.output_dir": FOLDER,
     "run.seed": (lambda value: 0 <= value < 2**32, "from 0 to 2**32 - 1"),
-    "run.resume": TEXT,
+    "run.resume": FOLDER,
     "run.tracking_uri": TRACKING,
     "run.experiment": TEXT,
     "data.source": TEXT,
@@ -104,6 +104,17 @@ def check(settings: Settings) -> None:
         combination(settings)
 
 
+def credentials_in(address: str) -> str:
+    """What is wrong with a storage's address that has credentials in it; empty where it has none."""
+    found = re.match(r"(\w+://)[^/]*@", address)
+    if found is None:
+        return ""
+    return (
+        f"{found[1]}***@... has a user or a password in it, which would be written to files and logs: "
+        "give them by the environment (for s3 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY)"
+    )
+
+
 def _check_run(settings: Settings) -> None:
     if settings.run.resume is not None and settings.run.overwrite:
         raise ValueError("run.resume and run.overwrite are both set: a run is either continued or replaced")
@@ -134,11 +145,8 @@ def _check_train(settings: Settings) -> None:
 def _check_cluster(settings: Settings) -> None:
     cluster = settings.cluster
     for name, place in (("cluster.storage_path", cluster.storage_path), ("run.resume", settings.run.resume)):
-        if place is not None and (found := re.match(r"(\w+://)[^/]*@", place)):
-            raise ValueError(
-                f"{name}: {found[1]}***@... has a user or a password in it, which would be written to files and "
-                "logs: give them by the environment (for s3 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY)"
-            )
+        if mistake := credentials_in(place or ""):
+            raise ValueError(f"{name}: {mistake}")
     if not isinstance(cluster.num_workers, int) and cluster.cpus_per_worker % 1:
         raise ValueError(
             f"cluster.cpus_per_worker: {cluster.cpus_per_worker} with num_workers as [min, max]; "

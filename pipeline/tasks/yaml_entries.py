@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
+
+from pipeline.errors import first_line
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class Entry:
             found = tuple(float(text) for text in texts)
         except ValueError:
             found = ()
-        if len(found) != count:
+        if len(found) != count or not all(map(isfinite, found)):
             self.fail(field, f"give {'a number' if count == 1 else f'{count} numbers'}, not {list(texts)}")
         return found
 
@@ -92,6 +95,7 @@ def read_entries(path: str) -> Iterator[Entry]:
     """
     try:
         root = yaml.compose(Path(path).read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
+        tasks = _children(path, root) if isinstance(root, yaml.MappingNode) else None
     except OSError as error:
         raise ValueError(f"{path} cannot be read ({error.strerror}): check the path") from error
     except UnicodeDecodeError as error:
@@ -99,11 +103,13 @@ def read_entries(path: str) -> Iterator[Entry]:
     except yaml.YAMLError as error:
         mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
         raise ValueError(
-            f"{path}:{mark.line + 1 if mark else 1}: not valid YAML: {problem or error}"
+            f"{path}:{mark.line + 1 if mark else 1}: not valid YAML: {problem or first_line(error)}"
         ) from error
-    if not isinstance(root, yaml.MappingNode):
+    except RecursionError as error:
+        raise ValueError(f"{path}: not valid YAML: it holds itself, or is nested too deeply") from error
+    if tasks is None:
         raise ValueError(f"{path}:1: the file holds no tasks: write each as a name with fields below it")
-    for name, node in _children(path, root).items():
+    for name, node in tasks.items():
         if not isinstance(node.value, dict):
             raise ValueError(
                 f"{path}:{node.line}: {name!r} has no fields: write them as 'name: value' below it"

@@ -1,0 +1,269 @@
+"""Files that are damaged or hold something else: one line, exit code 2, no run directory and no MLflow run.
+
+`FAULTS` (15), `BACKBONES` (12) and `TASK_FILES` (20) are told before Ray is reached, `FAULTY_ROWS` (4) by those who
+read them; properties generate 400 more.
+"""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from jobs.cli import parse_settings
+from pipeline.assembly import prepare_data, tasks_of
+from pipeline.file_blocks import file_blocks
+from pipeline.prepared import load_prepared, read_table
+from pipeline.tasks.task_files import load_task_files
+from tests.jobs.refusal import ResourcesTakenError, refusal, refusal_line
+
+GENERATED = settings(
+    max_examples=100,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+ROWS = 30
+
+
+def write_source(folder: Path) -> Path:
+    """CoLA as the Hub has it, of a few rows; gives the folder of its files."""
+    cola = folder / "data" / "nyu-mll" / "glue" / "cola"
+    cola.mkdir(parents=True)
+    for split in ("train", "validation"):
+        rows = {"sentence": ["the cat sat"] * ROWS, "label": [0, 1] * (ROWS // 2), "idx": list(range(ROWS))}
+        pq.write_table(pa.table(rows), cola / f"{split}.parquet")
+    return cola
+
+
+def arguments(backbone: str) -> list[str]:
+    return [*of_backbone(backbone), "--data.source", "data", "--data.tasks", "[cola]"]
+
+
+def of_backbone(backbone: str) -> list[str]:
+    return ["--model.backbone", backbone, "--data.max_seq_length", "32"]
+
+
+# Told before Ray is reached
+
+FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "cut": (lambda cola: cut(cola / "train.parquet", 9), "/cola/train.parquet cannot be read as Parquet"),
+    "cut to the first bytes": (lambda cola: cut(cola / "train.parquet", -4), "/cola/train.parquet cannot be read"),
+    "empty": (lambda cola: (cola / "validation.parquet").write_bytes(b""), "/validation.parquet cannot be read"),
+    "text": (lambda cola: (cola / "train.parquet").write_text("a,b\n1,2\n"), "/train.parquet cannot be read"),
+    "magic bytes alone": (lambda cola: (cola / "train.parquet").write_bytes(b"PAR1PAR1"), "/train.parquet cannot be"),
+    "zeros": (lambda cola: (cola / "train.parquet").write_bytes(bytes(99)), "/train.parquet cannot be read"),
+    "a folder": (lambda cola: swap_for_folder(cola / "train.parquet"), "/train.parquet cannot be read"),
+    "a link to nothing": (lambda cola: swap_for_link(cola / "train.parquet"), "/train.parquet cannot be read"),
+    "no training split": (lambda cola: (cola / "train.parquet").unlink(), "/cola has no split 'train'"),
+    "no validation": (lambda cola: (cola / "validation.parquet").unlink(), "/cola has no split 'validation'"),
+    "no files": (lambda cola: shutil.rmtree(cola), "task 'cola': no Parquet file in "),
+    "other format": (lambda cola: [f.rename(f.with_suffix(".csv")) for f in cola.iterdir()], "no Parquet file in "),
+    "misnamed": (lambda cola: cola.rename(cola.with_name("COLA")), "task 'cola': no Parquet file in "),
+    "a file in place of the folder": (lambda cola: (shutil.rmtree(cola), cola.touch()), "no Parquet file in "),
+    "no source": (lambda cola: shutil.rmtree(cola.parents[2]), "data source '"),
+}  # fmt: skip
+
+
+def cut(file: Path, size: int) -> None:
+    """Leaves out the last bytes, or keeps so many of the first where it is below 0."""
+    file.write_bytes(file.read_bytes()[:-size])
+
+
+def swap_for_folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+def swap_for_link(file: Path) -> None:
+    file.unlink()
+    file.symlink_to("nowhere.parquet")
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_damaged_source_is_told_before_anything_is_begun(
+    empty_folder: Path, tiny_backbone: str, fault: str
+) -> None:
+    damage, told = FAULTS[fault]
+    damage(write_source(empty_folder))
+    assert told in refusal(empty_folder, *arguments(tiny_backbone))
+
+
+def test_a_whole_source_gets_as_far_as_ray(empty_folder: Path, tiny_backbone: str) -> None:
+    write_source(empty_folder)
+    with pytest.raises(ResourcesTakenError):
+        refusal_line(*arguments(tiny_backbone))
+
+
+BACKBONES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no config": (lambda folder: (folder / "config.json").unlink(), "backbone '"),
+    "config cut": (lambda folder: cut(folder / "config.json", 9), "is not a valid JSON file"),
+    "config a list": (lambda folder: (folder / "config.json").write_text("[]"), "cannot be loaded"),
+    "no family": (lambda folder: (folder / "config.json").write_text("{}"), "cannot be loaded"),
+    "wrong type": (lambda folder: change(folder / "config.json", hidden_size="x"), "'hidden_size' expected int"),
+    "odd heads": (lambda folder: change(folder / "config.json", num_attention_heads=5), "not a multiple of the number"),
+    "no layers": (lambda folder: change(folder / "config.json", num_hidden_layers=-1), "no model can be built on"),
+    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "has no weights: there is no "),
+    "weights cut": (lambda folder: cut(folder / "model.safetensors", 9), "/model.safetensors cannot be read"),
+    "weights of text": (lambda folder: (folder / "model.safetensors").write_text("x"), "/model.safetensors cannot be"),
+    "no tokenizer": (lambda folder: [file.unlink() for file in folder.glob("token*")], "tokenizer '"),
+    "tokenizer cut": (lambda folder: cut(folder / "tokenizer.json", 9), "tokenizer '"),
+}  # fmt: skip
+
+
+def change(file: Path, **fields: Any) -> None:
+    file.write_text(json.dumps(json.loads(file.read_text()) | fields))
+
+
+@pytest.mark.parametrize("fault", BACKBONES)
+def test_a_damaged_backbone_is_told_before_anything_is_begun(
+    empty_folder: Path, tiny_backbone: str, fault: str
+) -> None:
+    damage, told = BACKBONES[fault]
+    copy = Path(shutil.copytree(tiny_backbone, empty_folder / "backbone"))
+    damage(copy)
+    assert told in refusal(empty_folder, *of_backbone(str(copy)))
+
+
+TASK = "mine:\n  files: {train: rows.csv, validation: rows.csv}\n  text_columns: [body]\n  label_names: [no, yes]\n"
+TASK_FILES = {
+    "": ":1: the file holds no tasks",
+    "- mine\n": ":1: the file holds no tasks",
+    "mine:\n": ":1: 'mine' has no fields",
+    "mine: [1\n": ":2: not valid YAML",
+    "? [a]\n: {}\n": ":1: an entry begins with a list or a mapping",
+    TASK + TASK: ":5: 'mine' is given twice",
+    "[[" * 2000: ": not valid YAML",
+    "mine: &a {files: *a}\n": ": not valid YAML",
+    TASK.replace("mine", "sentiment"): ":1: task 'sentiment' is already registered",
+    TASK.replace("mine", "a/b"): ":1: task name 'a/b'",
+    TASK.replace("label_names", "label_name"): ":4: task 'mine', label_name: unknown field: did you mean 'label_names'",
+    TASK.replace("[no, yes]", "[yes]"): ":4: task 'mine', label_names: a classification needs",
+    TASK.replace("body", "text"): ":3: task 'mine', text_columns: ",
+    TASK.replace("rows.csv", "none.csv"): ":2: task 'mine', files: ",
+    TASK.replace("rows.csv", "rows.xlsx"): ":2: task 'mine', files: ",
+    TASK.replace("validation:", "dev:"): ":2: task 'mine', files: there is none for the split 'validation'",
+    TASK + "  max_seq_length: 2\n": ":1: task 'mine' has max_seq_length 2",
+    TASK + "  max_seq_length: .nan\n": ":5: task 'mine', max_seq_length: ",
+    TASK + "  max_seq_length: inf\n": ":5: task 'mine', max_seq_length: ",
+    TASK + "  uncertainty_from: sentimen\n": ":5: task 'mine', uncertainty_from: unknown task 'sentimen'",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", TASK_FILES, ids=lambda text: repr(text)[-40:-1])
+def test_a_malformed_task_file_is_told_by_line(empty_folder: Path, text: str) -> None:
+    (empty_folder / "rows.csv").write_text("body,label\na cat,no\n")
+    (empty_folder / "tasks.yaml").write_text(text)
+    line = refusal(empty_folder, "--data.task_files", "[tasks.yaml]")
+    assert line.startswith(f"{empty_folder}/tasks.yaml{TASK_FILES[text]}")
+
+
+# Told by who reads the rows
+
+FAULTY_ROWS: dict[str, tuple[dict[str, list[Any]], str]] = {
+    "no rows": ({"sentence": [], "label": []}, "task 'cola': split 'train' of nyu-mll/glue/cola is empty"),
+    "a column missing": ({"text": ["a"] * ROWS, "label": [0] * ROWS}, "has no column 'sentence' (found: text, label)"),
+    "a label out of range": ({"sentence": ["a"] * ROWS, "label": [0] * (ROWS - 1) + [7]}, "row 29 has label 7"),
+    "rot in prepared rows": ({}, "/part-00000.parquet is corrupt or cut short: delete "),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTY_ROWS)
+def test_faulty_rows_leave_neither_run_directory_nor_mlflow_run(
+    ray_cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_backbone: str, fault: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    cola = write_source(tmp_path)
+    rows, told = FAULTY_ROWS[fault]
+    if rows:
+        pq.write_table(pa.table(rows), cola / "train.parquet")
+    else:
+        given = parse_settings(arguments(tiny_backbone), "", "")
+        prepared = prepare_data(given, tasks_of(given))["cola"]
+        flip(Path(prepared.train.files[0]), 300)
+    line = refusal_line(*arguments(tiny_backbone), "--cluster.num_workers", "0")
+    assert told in line
+    assert not (tmp_path / "runs").exists()
+    assert not (tmp_path / "mlruns").exists()
+    assert not (tmp_path / "mlflow.db").exists() or not (tmp_path / "mlflow.db").stat().st_size
+
+
+def flip(file: Path, place: int) -> None:
+    """Turns the bits of a byte."""
+    content = bytearray(file.read_bytes())
+    content[place % len(content)] ^= 0xFF
+    file.write_bytes(bytes(content))
+
+
+# Generated
+
+
+@GENERATED
+@given(place=st.integers(0), cut_off=st.booleans())
+def test_a_parquet_file_damaged_anywhere_is_read_or_told(
+    empty_folder: Path, place: int, cut_off: bool
+) -> None:
+    file = empty_folder / "rows.parquet"
+    pq.write_table(pa.table({"body": ["a cat", "a dog"] * 20, "label": [0, 1] * 20}), file)
+    if cut_off:
+        cut(file, 1 + place % (file.stat().st_size - 1))
+    else:
+        flip(file, place)
+    told_in_one_line(lambda: [block.read() for block in file_blocks(str(file))], str(file))
+
+
+@GENERATED
+@given(
+    suffix=st.sampled_from([".csv", ".tsv", ".jsonl", ".conll"]),
+    content=st.binary(max_size=60) | st.text('a1",\t\n\r{}[]: \ufeff', max_size=30).map(str.encode),
+)
+def test_any_text_file_is_read_or_told(empty_folder: Path, suffix: str, content: bytes) -> None:
+    file = empty_folder / f"rows{suffix}"
+    file.write_bytes(content)
+    told_in_one_line(lambda: [block.read() for block in file_blocks(str(file))], str(file))
+
+
+@GENERATED
+@given(
+    content=st.binary(max_size=60)
+    | st.lists(st.sampled_from([*TASK.split(" "), "kind: ", "span", "{", "}", "[", "&a ", "*a", "\n  "]), max_size=14)
+    .map(lambda parts: f"mine:\n  {' '.join(parts)}".encode())
+)  # fmt: skip
+def test_any_task_file_is_taken_or_told(empty_folder: Path, content: bytes) -> None:
+    file = empty_folder / "tasks.yaml"
+    file.write_bytes(content)
+    told_in_one_line(lambda: load_task_files([str(file)]), str(file))
+
+
+@GENERATED
+@given(
+    content=st.recursive(
+        st.none() | st.integers() | st.text(max_size=3),
+        lambda inner: (
+            st.lists(inner, max_size=2)
+            | st.dictionaries(st.sampled_from(["schema_version", "task", "splits", "files", "train"]), inner)
+        ),
+        max_leaves=8,
+    )
+)
+def test_any_manifest_is_taken_or_told(empty_folder: Path, content: Any) -> None:
+    (empty_folder / "manifest.json").write_text(json.dumps(content))
+    told_in_one_line(lambda: read_table(load_prepared(empty_folder).train), str(empty_folder))
+
+
+def told_in_one_line(read: Callable[[], object], path: str) -> None:
+    try:
+        read()
+    except ValueError as error:
+        told = str(error)
+    else:
+        return
+    assert path in told
+    assert "\n" not in told

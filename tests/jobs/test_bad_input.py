@@ -1,0 +1,326 @@
+"""Settings that make no sense, by the hundred: each is refused in one line that names it, before anything is begun.
+
+`WRONG` holds single values (227), `TOGETHER` and `TASKS` what only fails together or with the tasks of the run (18),
+`CONFIGS` whole files (32). Properties generate some 300 more.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from jobs.cli.checks import COUNT, RULES
+from jobs.cli.parser import FIELDS, SECTIONS
+from jobs.evaluate import main as evaluate
+from jobs.prepare_data import main as prepare_data
+from tests.jobs.refusal import ResourcesTakenError, one_line, refusal, refusal_line, tree
+
+ROOT = Path(__file__).parents[2]
+NO_COUNT = ("0", "-3", "1.5", "many", "", "[1]", "{a: 1}", "99999999999999999999")
+NO_SHARE = ("-0.1", "1", "1.5", ".nan", ".inf", "half", "true")
+NO_SWITCH = ("2", "perhaps", "[true]", "")
+WRONG: dict[str, tuple[str, ...]] = {
+    **{name: NO_COUNT for name, rule in RULES.items() if rule is COUNT and FIELDS[name] in (int, int | None)},
+    **dict.fromkeys(("sampler.smoothing", "sampler.floor", "train.warmup_proportion", "model.dropout"), NO_SHARE),
+    **dict.fromkeys(("train.gradient_checkpointing", "train.compile", "run.overwrite"), NO_SWITCH),
+    **dict.fromkeys(("sampler.dropout_while_scoring", "model.random_top_layer"), NO_SWITCH),
+    **dict.fromkeys(("model.conditional_attention", "model.conditional_alignment"), NO_SWITCH),
+    **dict.fromkeys(("run.output_dir", "data.prepared_dir"), ("", "  ", "s3://bucket/x", "/dev/null/x")),
+    "train.epochs": ("0", "-1", ".nan", ".inf", "1e300", "twice"),
+    "train.learning_rate": ("0", "-1", "nan", ".nan", "inf", ".inf", "1e-4x", "true", "null"),
+    "train.new_parameters_learning_rate": ("0", "-1", ".nan", ".inf"),
+    "train.weight_decay": ("-1", ".nan", ".inf", "null"),
+    "train.max_grad_norm": ("0", "-1", ".nan", "null"),
+    "train.precision": ("fp16", "", "16", "null"),
+    "train.evaluate": ("later", "true", "null"),
+    "sampler.temperature": ("0", "-2", ".nan", "hot"),
+    "sampler.pool": ("0.5", "0", "-1", ".nan", ".inf", "per task", "null"),
+    "sampler.max_share_per_task": ("0", "1.1", "-1", ".nan", "most"),
+    "sampler.max_epochs_per_task": ("0", "-1", ".nan", ".inf"),
+    "sampler.policy": ("unifrm", "", "null", "counterfactual"),
+    "sampler.select": ("uncertain", "true", "null"),
+    "cluster.num_workers": ("-1", "[3,1]", "[0,2]", "[1]", "[1,2,3]", "[1.5,2]", "1.5", "two", "true", "null"),
+    "cluster.cpus_per_worker": ("0", "-1", ".nan", ".inf", "all"),
+    "cluster.max_failures": ("-2", "1.5", "never"),
+    "cluster.hang_timeout": ("0", "-1", ".nan", ".inf", "soon"),
+    "cluster.use_gpu": ("2", "perhaps", "null"),
+    "cluster.storage_path": ("", "s3://", "s3:/bucket", "s3://user:secret@bucket/x"),
+    "data.max_seq_length": ("0", "-8", "7", "128.5", "long", "null"),
+    "data.in_memory_bytes": ("-1", "1e9", "99999999999999999999"),
+    "data.tasks": ("cola", "[1,2]", "[null]", "null", "[[cola]]", "{a: b}", "[cola"),
+    "data.task_files": ("a.yaml", "[tasks.csv]", "[/tmp]", "[3]", "null"),
+    "data.source": ("", " "),
+    "run.name": ("", "..", "a/b", "a b", ".hidden", "{foo}", "{variant", "é" * 201, "x\ny"),
+    "run.seed": ("-1", "1.5", "4294967296", "today", "null"),
+    "run.tracking_uri": ("", "mlflow.db", "localhost:5000", "null"),
+    "run.experiment": ("", "\t"),
+    "model.backbone": ("", " "),
+    "model.variant": ("bse", "Base", "null"),
+    "model.freeze": ("3", "upper_half", "0-", "a-b", "null"),
+    "model.bottleneck": ("middle", "0-2", "3"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [(name, value) for name, values in WRONG.items() for value in values],
+    ids=lambda text: repr(text)[1:40],
+)
+def test_a_value_that_makes_no_sense_is_named(empty_folder: Path, name: str, value: str) -> None:
+    assert refusal(empty_folder, f"--{name}={value}").startswith((f"{name}: ", f"{name} "))
+
+
+def test_every_setting_has_wrong_values_but_those_that_take_any_text() -> None:
+    assert set(FIELDS) - set(WRONG) == {"run.resume", "model.conditional_layer_norm"}
+
+
+TOGETHER = {
+    "--train.epochs 1 --train.max_steps 5": "train.max_steps and train.epochs are both set",
+    "--run.resume here --run.overwrite true": "run.resume and run.overwrite are both set",
+    "--run.resume here --run.name other": "run.name: 'other' is not the name of the resumed run",
+    "--run.resume s3://user:secret@bucket/x": "run.resume: s3://***@... has a user or a password in it",
+    "--sampler.select none": "sampler.select: 'none' trains on every candidate",
+    "--train.batch_size 3 --train.gradient_accumulation 2": "train.batch_size: 3 rows leave some of the 4",
+    "--train.batch_size 3 --cluster.num_workers 4": "train.batch_size: 3 rows leave some of the 4",
+    "--cluster.num_workers [1,2]": "cluster.cpus_per_worker: 0.5 with num_workers as [min, max]",
+    "--cluster.num_workers 0 --train.evaluate asynchronous": "train.evaluate: 'asynchronous' needs workers",
+    "--train.batch_size 2000000000": "sampler.round_steps 25 of 2 x 2000000000 candidates",
+    "--sampler.pool 1e300": "sampler.round_steps 25 of 1e+300 x 32 candidates",
+    "--sampler.max_share_per_task 0.01": "sampler.max_share_per_task: 0.01 for each of 6 tasks cannot fill a batch",
+    "--sampler.floor 0.2": "sampler.floor: 0.2 for each of 6 tasks is more than there is to share",
+    "--data.tasks [sentiment,sentiment]": "task 'sentiment' is listed twice",
+    "--data.tasks [sentimnt]": "unknown task 'sentimnt': did you mean 'sentiment'",
+    "--data.tasks [cola]": "task 'cola' is not one of the embedded suite",
+    "--data.source hub": "task 'sentiment' is embedded and not on the Hub",
+    "--data.source nowhere": "data source '",
+    "--data.source s3://bucket/rows": "data source 's3://bucket/rows' is not a folder",
+    "--data.task_files [none.yaml]": "{folder}/none.yaml cannot be read (No such file",
+    "--data.max_seq_length 4096": "max_seq_length=4096 is more than the 512 positions",
+    "--model.attention_blocks 1000": "attention_blocks=1000 is more than max_seq_length=128",
+    "--model.freeze 4-6": "freeze='4-6': the encoder's layers are 0-5",
+    "--model.freeze 3-1": "freeze='3-1': the encoder's layers are 0-5",
+    "--model.conditional_layer_norm 0-99": "conditional_layer_norm='0-99': the encoder's layers are 0-5",
+    "--model.conditional_layer_norm 7": "conditional_layer_norm='7' is not known",
+    "--model.bottleneck_reduction 1000": "bottleneck_reduction=1000 leaves nothing",
+    "--model.task_embedding_size 1999999999": "no model can be built on backbone",
+    "--model.backbone package:no-such-encoder": "backbone 'package:no-such-encoder': the package is not installed",
+    "--model.backbone package:": "backbone 'package:': '' is no name of a package",
+    "--model.backbone package:a.b": "backbone 'package:a.b': 'a.b' is no name",
+    "--model.backbone ./nowhere": "backbone '{folder}/nowhere' cannot be loaded",
+    "--run.resume nowhere": "run.resume: {folder}/nowhere is not a run directory",
+    "--run.tracking_uri http://[::1": "MLflow at http://[::1 cannot be used (Invalid IPv6 URL)",
+    "--run.tracking_uri http://localhost:99999999": "MLflow at http://localhost:99999999 cannot be used (Port out",
+    "--run.tracking_uri sqlite://": "MLflow at sqlite:// cannot be used (the URI names no file)",
+    "--run.tracking_uri nosuch://x": "MLflow at nosuch://x cannot be used",
+    "--train 3": "--train: settings are given one by one, as --train.field value",
+    "--train.batch_size 3 4": "unexpected argument '4'",
+    "--config": "--config: expected one argument",
+    "--help=3": "-h/--help: ignored explicit argument '3'",
+    "-x": "unknown setting --x",
+    "--": "unknown setting --",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", TOGETHER)
+def test_settings_that_do_not_go_together_are_told(empty_folder: Path, arguments: str) -> None:
+    told = TOGETHER[arguments].replace("{folder}", str(empty_folder))
+    assert refusal(empty_folder, *arguments.split()).startswith(told)
+
+
+def test_what_is_in_order_gets_as_far_as_ray(empty_folder: Path) -> None:
+    """Without it, every refusal above might be of something else."""
+    with pytest.raises(ResourcesTakenError):
+        refusal_line("--data.tasks", "[sentiment]")
+
+
+def test_a_password_is_not_repeated(empty_folder: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    line = refusal(empty_folder, "--run.tracking_uri", f"http://me:secret@{address}")
+    assert line.startswith(f"MLflow at http://***@{address} cannot be used (Connection refused)")
+    for name in ("cluster.storage_path", "run.resume"):
+        assert "secret" not in refusal(empty_folder, f"--{name}=s3://me:secret@bucket")
+
+
+CONFIGS = {
+    "": "{path}:1: the file holds no settings",
+    "# only words\n": "{path}:1: the file holds no settings",
+    "- a\n- b\n": "{path}:1: the file holds no settings",
+    "text\n": "{path}:1: the file holds no settings",
+    "train:\n": "{path}:1: section 'train' holds no settings",
+    "train: 3\n": "{path}:1: section 'train' holds no settings",
+    "train: [a]\n": "{path}:1: section 'train' holds no settings",
+    "run: {seed: 1}\nrun: {seed: 2}\n": "{path}:2: 'run' is set twice in the file",
+    "run:\n  seed: 1\n  seed: 1\n": "{path}:3: 'seed' is set twice in section 'run'",
+    "trian: {max_steps: 3}\n": "{path}:1: unknown section 'trian'; did you mean train?",
+    "max_steps: 3\n": "{path}:1: unknown section 'max_steps'; did you mean train.max_steps?",
+    "train: {max_step: 3}\n": "{path}:1: unknown setting train.max_step; did you mean train.max_steps?",
+    "run: {batch_size: 3}\n": "{path}:1: unknown setting run.batch_size; did you mean train.batch_size?",
+    "train: {xyz: 3}\n": "{path}:1: unknown setting train.xyz",
+    "1: 2\n": "{path}:1: unknown section '1'",
+    "null: 2\n": "{path}:1: unknown section 'null'",
+    "? [a, b]\n: 3\n": "{path}:1: not valid YAML: found unhashable key",
+    "train: {<<: {batch_size: 3}}\n": "{path}:1: unknown setting train.<<",
+    "train: [1\n": "{path}:2: not valid YAML",
+    "train:\n\tseed: 3\n": "{path}:2: not valid YAML",
+    "train: {seed: 3\n---\n": "{path}:2: not valid YAML",
+    "run: {seed: 1}\n---\nrun: {seed: 1}\n": "{path}:2: not valid YAML: but found another document",
+    "%YAML 9.9\n---\nrun: {seed: 1}\n": "{path}:1: not valid YAML: found incompatible YAML document",
+    "run: {name: !!python/object/apply:os.getcwd []}\n": "{path}:1: not valid YAML: could not determine",
+    "train: {learning_rate: !!float x}\n": "{path}: not valid YAML: could not convert string to float",
+    "run: {name: 2020-99-99}\n": "{path}: not valid YAML: month must be in 1..12",
+    "run: {seed: !!int ''}\n": "{path}: not valid YAML",
+    "run: *nothing\n": "{path}:1: not valid YAML: found undefined alias",
+    'run: {output_dir: "a\\0b"}\n': "run.output_dir: 'a\\x00b' holds a null character",
+    "data: {tasks: {a: 1}}\n": "data.tasks: expected a list",
+    "train: {batch_size: {a: 1}}\n": "train.batch_size: expected a whole number",
+    "[[" * 2000: "{path}: not valid YAML",
+    "\x07": "{path}:1: not valid YAML",
+    "\udcff\udcfe": "--config {path}: not a text file in UTF-8",
+}
+
+
+@pytest.mark.parametrize("text", CONFIGS, ids=lambda text: repr(text)[1:40])
+def test_a_file_that_holds_no_settings_is_told_by_line(empty_folder: Path, text: str) -> None:
+    (empty_folder / "run.yaml").write_bytes(text.encode(errors="surrogateescape"))
+    told = CONFIGS[text].replace("{path}", "run.yaml")
+    assert refusal(empty_folder, "--config", "run.yaml").startswith(told)
+
+
+@pytest.mark.parametrize("path", ["none.yaml", ".", "/dev/null", "", "/dev/null/x.yaml"])
+def test_a_file_that_cannot_be_read_is_named(empty_folder: Path, path: str) -> None:
+    assert path in refusal(empty_folder, f"--config={path}")
+
+
+def test_a_damaged_configuration_of_a_resumed_run_is_named(empty_folder: Path) -> None:
+    (empty_folder / "run").mkdir()
+    (empty_folder / "run" / "config.yaml").write_text("train: [")
+    assert refusal(empty_folder, "--run.resume", "run").startswith("run/config.yaml:1: not valid YAML")
+
+
+# Generated
+
+GENERATED = settings(
+    max_examples=40,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+
+@st.composite
+def misspelt(draw: st.DrawFn) -> tuple[str, str]:
+    """A setting, and its name with a letter too many, too few, doubled, or two exchanged."""
+    name = draw(st.sampled_from(sorted(FIELDS)))
+    section, _, field = name.partition(".")
+    at = draw(st.integers(0, len(field) - 1))
+    turned = field[:at] + field[at : at + 2][::-1] + field[at + 2 :]
+    letter = draw(st.sampled_from("aex_"))
+    wrong = draw(
+        st.sampled_from([field[:at] + field[at + 1 :], field[:at] + letter + field[at:], turned]).filter(
+            lambda wrong: f"{section}.{wrong}" not in FIELDS
+        )
+    )
+    return name, f"{section}.{wrong}"
+
+
+@GENERATED
+@given(names=misspelt(), in_a_file=st.booleans())
+def test_a_misspelt_setting_is_told_the_right_one(
+    empty_folder: Path, names: tuple[str, str], in_a_file: bool
+) -> None:
+    name, wrong = names
+    if in_a_file:
+        section, _, field = wrong.partition(".")
+        (empty_folder / "run.yaml").write_text(yaml.safe_dump({section: {field: 1}}))
+    line = refusal(empty_folder, *(["--config", "run.yaml"] if in_a_file else [f"--{wrong}", "1"]))
+    assert f"unknown setting {'' if in_a_file else '--'}{wrong}; did you mean {name}?" in line
+
+
+@GENERATED
+@given(
+    name=st.sampled_from(sorted(name for name, rule in RULES.items() if rule is COUNT)),
+    value=st.integers(max_value=0) | st.integers(min_value=2**31) | st.floats(allow_subnormal=False),
+)
+def test_a_number_out_of_range_is_named(empty_folder: Path, name: str, value: float) -> None:
+    if isinstance(value, float) and name == "train.epochs" and 0 < value < 2**31:
+        return
+    (empty_folder / "run.yaml").write_text(yaml.safe_dump({name.split(".")[0]: {name.split(".")[1]: value}}))
+    assert refusal(empty_folder, "--config", "run.yaml").startswith(f"{name}: ")
+
+
+NOT_MEANT = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.dates(), st.binary(max_size=4)
+)  # fmt: skip
+VALUES = st.recursive(
+    NOT_MEANT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+PIECES = ("batch_size", ": ", "\n", "  ", "- ", "{", "}", "[", "&a ", "*a", "!!int ", "'", "#")
+
+
+@settings(GENERATED, max_examples=80)
+@given(content=st.dictionaries(st.sampled_from(sorted(FIELDS)), VALUES, min_size=1, max_size=4))
+def test_any_values_in_a_file_are_taken_or_told(empty_folder: Path, content: dict[str, Any]) -> None:
+    sections: dict[str, dict[str, Any]] = {}
+    for name, value in content.items():
+        sections.setdefault(name.split(".")[0], {})[name.split(".")[1]] = value
+    (empty_folder / "run.yaml").write_text(yaml.dump(sections, allow_unicode=True))
+    assert_taken_or_told("--config", "run.yaml")
+
+
+@settings(GENERATED, max_examples=80)
+@given(
+    content=st.binary(max_size=40)
+    | st.lists(st.sampled_from([*SECTIONS, *PIECES]), max_size=12).map(lambda parts: "".join(parts).encode())
+)
+def test_any_file_is_taken_or_told(empty_folder: Path, content: bytes) -> None:
+    (empty_folder / "run.yaml").write_bytes(content)
+    assert_taken_or_told("--config", "run.yaml")
+
+
+def assert_taken_or_told(*arguments: str) -> None:
+    """Generated settings may be in order; then the job comes as far as Ray."""
+    try:
+        refusal_line(*arguments)
+    except ResourcesTakenError:
+        return
+
+
+def test_other_jobs_refuse_before_ray_too(empty_folder: Path) -> None:
+    said = refusal(empty_folder, "--data.source", "nowhere", job=prepare_data)
+    assert said.startswith(f"data source '{empty_folder}/nowhere' is not a folder")
+    assert refusal(empty_folder, "nowhere", job=evaluate).startswith("nowhere is neither a run directory")
+    assert refusal(empty_folder, "--x", job=evaluate).startswith("the first argument is a run directory")
+
+
+def test_real_processes_end_with_2_and_leave_nothing(empty_folder: Path) -> None:
+    commands = {
+        "train_mtl.py --train.batch_size 0": "train.batch_size: 0 has to be more than 0",
+        "train_mtl.py --data.tasks [cola]": "task 'cola' is not one of the embedded",
+    }
+    environment = {**os.environ, "RAY_TMPDIR": str(empty_folder / "ray")}  # where Ray's files would be
+    running = {
+        command: subprocess.Popen(
+            [sys.executable, str(ROOT / "jobs" / command.split()[0]), *command.split()[1:]],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        for command in commands
+    }
+    for command, process in running.items():
+        out, err = process.communicate(timeout=300)
+        assert (process.returncode, out) == (2, "")
+        assert one_line(err).startswith(commands[command])
+    assert tree(empty_folder) == set()
