@@ -160,6 +160,7 @@ def job_without_data(settings: Settings, tasks: tuple[Task, ...]) -> TrainJob:
         precision=optimisation.precision,
         eval_every=optimisation.eval_every,
         checkpoint_every=optimisation.checkpoint_every,
+        evaluate_elsewhere=optimisation.evaluate == "asynchronous",
     )
 
 

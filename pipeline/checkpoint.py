@@ -1,8 +1,10 @@
-"""What a run needs to go on from a step: weights, optimiser, schedule, the sampler's state.
+"""What a run needs to go on from a step: weights, optimiser, schedule, the sampler's state, the scores.
 
-There is no state of random generators: every step seeds them from (seed, step, rank).
+There is no state of random generators: every step seeds them from (seed, step, rank). The last file of a
+checkpoint is its manifest, which tells size and SHA-256 of all others: with it a checkpoint is whole.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +18,11 @@ from transformers import PreTrainedTokenizerBase
 from camtl import CaMtlModel
 from pipeline.sampler import SamplerState
 
-MODEL, OPTIMIZER, STATE = "model", "optimizer.pt", "state.json"
+MODEL, OPTIMIZER, STATE, MANIFEST = "model", "optimizer.pt", "state.json", "manifest.json"
+
+
+class DamagedCheckpointError(ValueError):
+    """A checkpoint that is not whole, or not what was saved; the message names the file."""
 
 
 def save_checkpoint(
@@ -44,6 +50,48 @@ def save_checkpoint(
     (folder / STATE).write_text(
         json.dumps({"sampler": state.to_dict(), "fingerprint": fingerprint}, indent=1)
     )
+
+
+def seal(folder: Path, metrics: Mapping[str, Any]) -> None:
+    """Complete a checkpoint's folder with its manifest.
+
+    Args:
+        folder: of `save_checkpoint`.
+        metrics: what was reported with it (`step`, `average`, `scores` …); JSON.
+    """
+    files = {
+        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != MANIFEST
+    }
+    (folder / MANIFEST).write_text(json.dumps({"metrics": dict(metrics), "files": files}, indent=1))
+
+
+def verify(folder: Path) -> None:
+    """Read every file of a sealed checkpoint and compare it with the manifest.
+
+    Raises:
+        DamagedCheckpointError: a file is missing, cut short or changed, or there is no manifest.
+    """
+    try:
+        files = json.loads((folder / MANIFEST).read_text())["files"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DamagedCheckpointError(
+            f"{MANIFEST} cannot be read ({type(error).__name__}: {error})"
+        ) from error
+    for name, told in files.items():
+        path = folder / name
+        if not path.is_file():
+            raise DamagedCheckpointError(f"{name} is missing")
+        if path.stat().st_size != told["bytes"]:
+            raise DamagedCheckpointError(f"{name} has {path.stat().st_size} of {told['bytes']} bytes")
+        if _sha256(path) != told["sha256"]:
+            raise DamagedCheckpointError(f"{name} is not what was saved (its SHA-256 differs)")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load_checkpoint(

@@ -136,6 +136,8 @@ class TrainSettings:
         max_grad_norm: Gradients are clipped to this norm.
         precision: Arithmetic of the forward pass; auto is bf16 where the processor has it. Weights stay fp32.
         eval_every: Steps between evaluations; null evaluates at the end only.
+        evaluate: Evaluate inline, by all workers together, or let a Ray task of a worker's size do it on the stored
+            checkpoint while training goes on (asynchronous; workers only).
         checkpoint_every: Steps between checkpoints; null saves at the end only.
         gradient_accumulation: Micro-batches per optimiser step on each worker.
         gradient_checkpointing: Recompute the layers in the backward pass; less memory, more time.
@@ -152,6 +154,7 @@ class TrainSettings:
     max_grad_norm: float = 1.0
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     eval_every: int | None = 100
+    evaluate: Literal["inline", "asynchronous"] = "inline"
     checkpoint_every: int | None = 100
     gradient_accumulation: int = 1
     gradient_checkpointing: bool = False
@@ -167,7 +170,11 @@ class ClusterSettings:
         cpus_per_worker: CPUs of one worker; keep some free, Ray Data needs them.
         use_gpu: One GPU per worker; auto takes them where the cluster has them.
         storage_path: Folder or bucket that all nodes reach, for checkpoints; null is the run directory.
-        max_failures: Restarts after a lost worker; -1 for as many as it takes.
+        max_failures: Restarts after a lost worker; -1 for as many as it takes. A node that was taken away with
+            notice does not count.
+        keep_checkpoints: Newest checkpoints that are kept, beside the best one.
+        hang_timeout: Seconds that a worker may spend at one place (a step, an evaluation, a save) before it is
+            taken to hang.
     """
 
     num_workers: int | tuple[int, int] = 2
@@ -175,6 +182,8 @@ class ClusterSettings:
     use_gpu: bool | Literal["auto"] = "auto"
     storage_path: str | None = None
     max_failures: int = 0
+    keep_checkpoints: int = 2
+    hang_timeout: float = 1800.0
 
 
 @dataclass(frozen=True, kw_only=True)

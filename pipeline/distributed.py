@@ -36,6 +36,15 @@ def gather_objects(value: Any) -> list[Any] | None:
     return gathered
 
 
+def broadcast_object(value: Any) -> Any:
+    """Rank 0's value, on every rank."""
+    if world_size() == 1:
+        return value
+    held = [value]
+    dist.broadcast_object_list(held)
+    return held[0]
+
+
 def has_bfloat16(device: torch.device) -> bool:
     """Whether the device computes bfloat16 faster than float32."""
     if device.type == "cuda":

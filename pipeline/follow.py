@@ -10,10 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.checkpoint_store import CheckpointStore, step_of
+from pipeline.events import read
 from pipeline.records import chunks, read_summary
 from pipeline.tracking import Tracker
 
 POLL_SECONDS = 0.5
+SCORES_SECONDS = 5.0
 
 
 class Follower:
@@ -28,9 +31,11 @@ class Follower:
         show: Callable[[str], None],
         *,
         from_step: int = 0,
+        store: CheckpointStore | None = None,
     ) -> None:
         """`show` takes a line of progress; chunks up to `from_step` were shown by an earlier run.
 
+        `store` is looked at for scores that come while training goes on.
         MLflow gets those too: the earlier run may have ended before it sent them, and the tracker logs
         nothing twice.
         """
@@ -42,6 +47,10 @@ class Follower:
         self._told = 0
         self._began = time.monotonic()
         self._from_step = from_step
+        self._store = store
+        self._looked = time.monotonic()
+        self._scored: set[str] = set()
+        self._events_told = len(read(run_dir))
         self._stop = threading.Event()
         self._one_at_a_time = threading.Lock()  # a run in this process polls too, beside the thread
         self._thread = threading.Thread(target=self._follow, name="follow", daemon=True)
@@ -57,12 +66,33 @@ class Follower:
     def _follow(self) -> None:
         while not self._stop.wait(POLL_SECONDS):
             self.poll()
+        self._looked = 0.0  # late scores too
         self.poll()
 
     def poll(self) -> None:
         """Tell what is new."""
         with self._one_at_a_time:
+            for text in read(self._run_dir)[self._events_told :]:
+                self._show(text)
+                self._events_told += 1
             self._tell()
+            if self._store is not None and time.monotonic() - self._looked > SCORES_SECONDS:
+                self._looked = time.monotonic()
+                self._tell_scores(self._store)
+
+    def _tell_scores(self, store: CheckpointStore) -> None:
+        """Scores of checkpoints that were evaluated while training went on; they may come late, but in order."""
+        for name, found in sorted(store.late_scores().items()):
+            if name in self._scored:
+                continue
+            self._scored.add(name)
+            if found["scores"] is None:
+                self._show(f"checkpoint {name} could not be evaluated")
+                continue
+            for key, value in scores_as_metrics(found["scores"]).items():
+                self._tracker.log_metrics({key: value}, step_of(name))
+            self._show(_evaluated(step_of(name), found["scores"]))
+        self._tracker.flush()
 
     def _tell(self) -> None:
         for chunk in chunks(self._run_dir):
@@ -93,11 +123,7 @@ class Follower:
             f"waiting {100 * summary['seconds_waited'] / summary['seconds']:.1f}%  left {_minutes(left)}  | {shares}"
         ]
         if summary["scores"]:
-            scores = summary["scores"]
-            values = "  ".join(
-                f"{task} {np.mean(list(found.values())):.1f}" for task, found in scores["tasks"].items()
-            )
-            lines.append(f"evaluated at step {step}: average {scores['average']:.2f}  | {values}")
+            lines.append(_evaluated(step, summary["scores"]))
         return lines
 
 
@@ -119,17 +145,30 @@ def metrics_of(summary: dict[str, Any], mix: pa.Table, tasks: Sequence[str]) -> 
             metrics[f"sampler/uncertainty/{task}"] = float(measured.mean())
         if summary["loss_rows"][place]:
             metrics[f"train/loss/{task}"] = summary["loss_sums"][place] / summary["loss_rows"][place]
-    for task, scores in (summary["scores"] or {"tasks": {}})["tasks"].items():
-        metrics |= {f"eval/{task}/{name}": value for name, value in scores.items()}
-    if summary["scores"]:
-        metrics["eval/average"] = summary["scores"]["average"]
-    return metrics
+    return metrics | (scores_as_metrics(summary["scores"]) if summary["scores"] else {})
+
+
+def scores_as_metrics(scores: dict[str, Any]) -> dict[str, float]:
+    """MLflow's metrics of an evaluation."""
+    metrics = {
+        f"eval/{task}/{name}": value
+        for task, found in scores["tasks"].items()
+        for name, value in found.items()
+    }
+    return {**metrics, "eval/average": scores["average"]}
 
 
 def by_task(mix: pa.Table, column: str, tasks: Sequence[str]) -> np.ndarray:
     """A column of `mix.parquet` as [steps, T]."""
     values: np.ndarray = mix[column].to_numpy().astype(np.float64).reshape(-1, len(tasks))
     return values
+
+
+def _evaluated(step: int, scores: dict[str, Any]) -> str:
+    values = "  ".join(
+        f"{task} {np.mean(list(found.values())):.1f}" for task, found in scores["tasks"].items()
+    )
+    return f"evaluated at step {step}: average {scores['average']:.2f}  | {values}"
 
 
 def _loss(summary: dict[str, Any]) -> float:

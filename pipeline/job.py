@@ -27,6 +27,7 @@ class TrainJob:
             of the optimiser.
         precision: `auto` (bf16 where the device has it), `bf16` or `fp32`.
         eval_every, checkpoint_every: in steps; None is at the end only.
+        evaluate_elsewhere: whether checkpoints are evaluated by others, while training goes on.
     """
 
     backbone: str
@@ -49,6 +50,7 @@ class TrainJob:
     precision: str
     eval_every: int | None
     checkpoint_every: int | None
+    evaluate_elsewhere: bool = False
 
     def fingerprint(self) -> dict[str, Any]:
         """What must not change when a run goes on, for it decides which rows are drawn and trained on."""

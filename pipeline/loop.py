@@ -4,9 +4,8 @@ A step: take candidates, score them, keep the most uncertain, learn. Every `roun
 round is planned from what was measured, and fetched while the current one trains.
 """
 
-import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +19,7 @@ from camtl import CaMtlConfig, CaMtlModel, TokenRows
 from camtl.backbones import resolve_backbone
 from camtl.freezing import freeze
 from pipeline.checkpoint import load_checkpoint, save_checkpoint
+from pipeline.checkpoint_store import NOT_EVALUATED
 from pipeline.distributed import all_reduce_sum, has_bfloat16, rank, share, world_size
 from pipeline.evaluate import EvalSet, measure, predict_all
 from pipeline.job import TrainJob
@@ -36,15 +36,22 @@ from pipeline.sampler import (
     observe,
 )
 from pipeline.scoring import Arithmetic, TokenCount, task_sums, uncertainties
+from pipeline.watchdog import at
 
-NOT_EVALUATED = -101.0  # in place of an average, and below any: metrics lie in -100 to 100
+PREEMPTION_STEPS = 5  # between questions whether a node will be taken away; each waits for all ranks
+Save = Callable[[Path], None]
 
 
 class Report(Protocol):
     """Where a rank hands over its records, and rank 0 a checkpoint; called equally often by every rank."""
 
-    def __call__(self, records: Records, checkpoint: Path | None, metrics: dict[str, Any] | None) -> None:
-        """`metrics` comes with a checkpoint, on every rank; `checkpoint` is rank 0's folder."""
+    def __call__(self, records: Records, save: Save | None, metrics: dict[str, Any] | None) -> None:
+        """`metrics` comes with a checkpoint, on every rank; `save` is rank 0's, and writes it into an empty folder."""
+
+
+def never() -> bool:
+    """No node is ever taken away."""
+    return False
 
 
 def train_on_rank(
@@ -55,6 +62,8 @@ def train_on_rank(
     device: torch.device,
     report: Report,
     resume_from: Path | None = None,
+    preempted: Callable[[], bool] = never,
+    notes: Sequence[str] = (),
 ) -> None:
     """Train to the last step. Every rank of the process group calls this with the same arguments.
 
@@ -65,16 +74,20 @@ def train_on_rank(
         device: of this rank.
         report: takes what was done.
         resume_from: folder of a checkpoint to go on from.
+        preempted: whether a node is about to be taken away; every rank asks equally often and hears the same.
+        notes: what happened before this, for the first report.
     """
+    at("building the model")
     mixture = replace(job.mixture, world_size=world_size())
     stream = CandidateStream(fetch)
     try:
         if resume_from is None:  # the first rows are on their way while the model is built
             request_current(stream, mixture, SamplerState.initial(len(job.tasks)))
         run = Run.start(job, mixture, stream, eval_sets, device, resume_from)
+        run.notes += notes
         if resume_from is not None:
             request_current(stream, mixture, run.state)
-        train_rounds(run, stream, report)
+        train_rounds(run, stream, report, preempted)
     finally:
         stream.close()
 
@@ -89,22 +102,30 @@ def request_upcoming(stream: CandidateStream, mixture: Mixture, state: SamplerSt
     stream.request(lambda: mixture.upcoming(state, mixture.drawn(state)).of_rank(rank()))
 
 
-def train_rounds(run: "Run", stream: CandidateStream, report: Report) -> None:
+def train_rounds(
+    run: "Run", stream: CandidateStream, report: Report, preempted: Callable[[], bool] = never
+) -> None:
     """Train round by round to the last step; the first round was asked for."""
-    mixture = run.mixture
+    mixture, warned = run.mixture, False
+    at("waiting for the first rows")
     stream.wait_for_first()
     run.log.begin()
     while run.state.step < mixture.max_steps:
         request_upcoming(stream, mixture, run.state)
         last = min(run.state.round_start + mixture.round_steps, mixture.max_steps)
+        at(f"waiting for the rows of the steps after {run.state.step}")
         plan, steps = stream.next_round()
         for candidates in steps:
             run.step(candidates, plan.weights)
             if run.state.step == last:
                 run.state = next_round(run.state, plan.drawn.tolist())
-            if run.state.step == last or run.evaluates() or run.saves():
+            leaving = not warned and run.state.step % PREEMPTION_STEPS == 0 and preempted()
+            if leaving:
+                warned = True
+                run.notes.append(f"a node is to be taken away: saving a checkpoint of step {run.state.step}")
+            if run.state.step == last or run.saves() or leaving:
                 with run.log.paused():
-                    run.hand_over(report)
+                    run.hand_over(report, save=run.saves() or leaving)
 
 
 @dataclass
@@ -120,6 +141,7 @@ class Run:
     tokenizer: PreTrainedTokenizerBase
     state: SamplerState
     log: RunLog
+    notes: list[str] = field(default_factory=list)
 
     @staticmethod
     def start(
@@ -175,6 +197,7 @@ class Run:
         """Choose among the candidates of a step and learn from the chosen."""
         job, selection, device = self.job, self.job.selection, self.learner.arithmetic.device
         number = self.state.step + 1
+        at(f"training step {number}")
         torch.manual_seed(
             int(np.random.SeedSequence([self.mixture.seed, number, rank()]).generate_state(1)[0])
         )
@@ -203,34 +226,40 @@ class Run:
         """Whether this step ends with a checkpoint; an evaluated one always does."""
         return self.evaluates() or _due(self.state.step, self.job.checkpoint_every, self.mixture.max_steps)
 
-    def hand_over(self, report: Report) -> None:
+    def hand_over(self, report: Report, *, save: bool) -> None:
         """Evaluate and save where it is due, and report what was done since the last time."""
-        scores = None
-        if self.evaluates():
+        step, scores = self.state.step, None
+        if self.evaluates() and not self.job.evaluate_elsewhere:
+            at(f"evaluating after step {step}")
             predictions = predict_all(self.learner.model, self.eval_sets, self.learner.arithmetic)
             scores = None if predictions is None else measure(self.job.tasks, predictions)
-        records = self.log.take(self.state.step, scores)
-        if not self.saves():
+        at(f"reporting step {step}")
+        records = self.log.take(step, scores)
+        records.notes, self.notes = tuple(self.notes), []
+        if not save:
             report(records, None, None)
             return
         metrics = {
-            "step": self.state.step,
+            "step": step,
             "average": scores["average"] if scores else NOT_EVALUATED,
             "scores": scores,
+            "to_evaluate": self.evaluates() and self.job.evaluate_elsewhere,
             "freeze": self.job.freeze,
         }
-        with tempfile.TemporaryDirectory(prefix="checkpoint-") as folder:
-            if rank() == 0:
-                save_checkpoint(
-                    Path(folder),
-                    model=self.learner.model,
-                    tokenizer=self.tokenizer,
-                    optimizer=self.learner.optimizer,
-                    schedule=self.learner.schedule,
-                    state=self.state,
-                    fingerprint=self.job.fingerprint(),
-                )
-            report(records, Path(folder) if rank() == 0 else None, metrics)
+        at(f"saving the checkpoint of step {step}")
+        report(records, self.save if rank() == 0 else None, metrics)
+
+    def save(self, folder: Path) -> None:
+        """Write a checkpoint into an empty folder."""
+        save_checkpoint(
+            folder,
+            model=self.learner.model,
+            tokenizer=self.tokenizer,
+            optimizer=self.learner.optimizer,
+            schedule=self.learner.schedule,
+            state=self.state,
+            fingerprint=self.job.fingerprint(),
+        )
 
 
 def _due(step: int, every: int | None, max_steps: int) -> bool:

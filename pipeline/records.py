@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-CHUNKS = "records"
+CHUNKS, SUMMARY = "records", "summary.json"
 
 
 @dataclass
@@ -31,6 +31,7 @@ class Records:
         rows: step, rank, task id and row id of every row this rank trained on.
         mix: columns of `mix.parquet`, rank 0 only: what all ranks did.
         summary: numbers over all ranks, rank 0 only (see `pipeline.run_log`).
+        notes: what happened in these steps, for `pipeline.events`.
     """
 
     resumed_at: int
@@ -39,6 +40,7 @@ class Records:
     rows: dict[str, NDArray[np.int64]] = field(repr=False)
     mix: dict[str, NDArray[Any]] | None = field(default=None, repr=False)
     summary: dict[str, Any] | None = field(default=None, repr=False)
+    notes: tuple[str, ...] = ()
 
 
 def write_chunk(run_dir: str | Path, records: Sequence[Records], tasks: Sequence[str]) -> None:
@@ -55,7 +57,7 @@ def write_chunk(run_dir: str | Path, records: Sequence[Records], tasks: Sequence
         pa.table({**first.mix, "task": _names(first.mix["task"], tasks)}), temporary / "mix.parquet"
     )
     span = {"first_step": first.first_step, "last_step": first.last_step}
-    (temporary / "summary.json").write_text(json.dumps({**span, **(first.summary or {})}))
+    (temporary / SUMMARY).write_text(json.dumps({**span, **(first.summary or {})}))
     for chunk in chunks(run_dir):
         if int(chunk.name) > first.resumed_at and int(chunk.name) >= first.first_step:
             replaced = root / f".replaced-{chunk.name}"
@@ -69,9 +71,14 @@ def chunks(run_dir: str | Path) -> list[Path]:
     return sorted(path for path in (Path(run_dir) / CHUNKS).glob("[0-9]*") if path.is_dir())
 
 
+def last_step(run_dir: str | Path) -> int:
+    """The last step that is recorded; 0 where there is none."""
+    return max((int(chunk.name) for chunk in chunks(run_dir)), default=0)
+
+
 def read_summary(chunk: Path) -> dict[str, Any]:
     """The summary of a chunk."""
-    summary: dict[str, Any] = json.loads((chunk / "summary.json").read_text())
+    summary: dict[str, Any] = json.loads((chunk / SUMMARY).read_text())
     return summary
 
 

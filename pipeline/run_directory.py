@@ -1,21 +1,26 @@
 """A run's directory: refused where it cannot be had, made anew or continued, with its MLflow run beside it."""
 
+import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import yaml
-from pyarrow.fs import FileSystem, FileType, LocalFileSystem
+from pyarrow.fs import FileType
 
+from pipeline.checkpoint_store import CheckpointStore
 from pipeline.config import Settings
 from pipeline.data_check import check_writable
+from pipeline.errors import first_line
+from pipeline.mirror import MIRROR, Mirror
+from pipeline.storage import below, filesystem_of, is_uri
 from pipeline.tracking_runs import check_tracking, continue_run, start_run
 from pipeline.tracking_texts import redact
 
-CONFIG, RUN_ID = "config.yaml", ".mlflow_run_id"
+CONFIG, RUN_ID, CHECKPOINTS = "config.yaml", ".mlflow_run_id", "checkpoints"
 
 
 def check_run(settings: Settings) -> Path:
@@ -27,7 +32,13 @@ def check_run(settings: Settings) -> Path:
     """
     run = settings.run
     run_dir = Path(run.output_dir) / run.name
-    if run.resume is not None and not (run_dir / RUN_ID).is_file():
+    if run.resume is not None and is_uri(run.resume):
+        Mirror(below(run.resume, MIRROR)).read(RUN_ID)  # a copy in storage, of which there is none
+        if run_dir.exists() and not (run_dir / RUN_ID).is_file():
+            raise ValueError(
+                f"run directory {run_dir} is in the way of the run from {run.resume}: give another --run.output_dir"
+            )
+    elif run.resume is not None and not (run_dir / RUN_ID).is_file():
         raise ValueError(f"run.resume: {run_dir} is not a run directory (it has no {RUN_ID})")
     if run.resume is None and run_dir.exists() and not run.overwrite:
         raise ValueError(
@@ -59,6 +70,11 @@ def open_run(settings: Settings) -> tuple[Path, str]:
             f"run.output_dir {run.output_dir} cannot be written ({error.strerror}): give another one"
         ) from error
     if run.resume is not None:
+        if is_uri(run.resume) and not run_dir.exists():
+            fetching = run_dir.with_name(f".{run_dir.name}.fetching")
+            shutil.rmtree(fetching, ignore_errors=True)
+            Mirror(below(run.resume, MIRROR)).fetch(fetching)
+            os.replace(fetching, run_dir)
         run_id = (run_dir / RUN_ID).read_text().strip()
         continue_run(run.tracking_uri, run_id)
         return run_dir, run_id
@@ -71,23 +87,50 @@ def open_run(settings: Settings) -> tuple[Path, str]:
     run_dir.mkdir()
     (run_dir / CONFIG).write_text(redact(yaml.safe_dump(_plain(parameters), sort_keys=False)))
     (run_dir / RUN_ID).write_text(run_id + "\n")
+    if mirror := places_of(settings).mirror:
+        mirror.put(run_dir, (CONFIG, RUN_ID))
     return run_dir, run_id
 
 
-def _stored(settings: Settings) -> tuple[FileSystem, str] | None:
+@dataclass(frozen=True)
+class Places:
+    """Where a run keeps what.
+
+    Attributes:
+        run_dir: the run directory, on the driver's machine.
+        store: of its checkpoints: in the storage path, else in the run directory.
+        mirror: copy of the run directory in the storage path, where there is one.
+    """
+
+    run_dir: Path
+    store: CheckpointStore
+    mirror: Mirror | None = None
+
+
+def places_of(settings: Settings) -> Places:
+    """The places of a run; one in this process keeps everything in its run directory."""
+    run_dir, storage_path = Path(settings.run.output_dir) / settings.run.name, _storage_path(settings)
+    if storage_path is None:
+        return Places(run_dir, CheckpointStore(str(run_dir / CHECKPOINTS)))
+    root = below(storage_path, settings.run.name)
+    return Places(run_dir, CheckpointStore(below(root, CHECKPOINTS)), Mirror(below(root, MIRROR)))
+
+
+def _storage_path(settings: Settings) -> str | None:
+    return settings.cluster.storage_path if settings.cluster.num_workers != 0 else None
+
+
+def _stored(settings: Settings) -> tuple[Any, str] | None:
     """Where the storage path holds checkpoints under the run's name, if it does."""
-    storage_path = settings.cluster.storage_path
+    storage_path = _storage_path(settings)
     if storage_path is None:
         return None
+    store, path = filesystem_of(below(storage_path, settings.run.name))
     try:
-        store, folder = (
-            FileSystem.from_uri(storage_path) if "://" in storage_path else (LocalFileSystem(), storage_path)
-        )
-        path = f"{folder.rstrip('/')}/{settings.run.name}"
         return (store, path) if store.get_file_info(path).type == FileType.Directory else None
     except (OSError, pa.ArrowException) as error:
         raise ValueError(
-            f"cluster.storage_path {storage_path} cannot be read ({str(error).splitlines()[0]})"
+            f"cluster.storage_path {storage_path} cannot be read ({first_line(error)})"
         ) from error
 
 

@@ -16,9 +16,9 @@ from pipeline.evaluate import majority
 from pipeline.feed import feed_in_process, feed_with_ray_data
 from pipeline.follow import Follower
 from pipeline.prepared import read_labels
-from pipeline.records import chunks
+from pipeline.records import last_step
 from pipeline.results import finish_run
-from pipeline.run_directory import check_run, open_run
+from pipeline.run_directory import check_run, open_run, places_of
 from pipeline.tracking import Tracker
 
 Show = Callable[[str], None]
@@ -72,14 +72,20 @@ def train(settings: Settings, show: Show = print) -> dict[str, Any]:
                 f"sampler.max_epochs_per_task {mixture.options.max_epochs:g} cannot hold for {candidates} candidates "
                 f"of {rows} rows: every task is drawn {beyond:.1f} times"
             )
-        shown = [int(chunk.name) for chunk in chunks(run_dir)]  # of the run that is continued
+        places = places_of(settings)
         follower = Follower(
-            run_dir, mixture.tasks, mixture.max_steps, tracker, show, from_step=max(shown, default=0)
+            run_dir,
+            mixture.tasks,
+            mixture.max_steps,
+            tracker,
+            show,
+            from_step=last_step(run_dir),  # of the run that is continued
+            store=places.store if job.evaluate_elsewhere else None,
         )
         with contextlib.ExitStack() as stack:
             with follower:
                 best = stack.enter_context(
-                    launch.launch(job, feed, data.evals, settings.cluster, run_dir, follower.poll)
+                    launch.launch(job, feed, data.evals, settings.cluster, places, follower.poll)
                 )
             results = finish_run(run_dir, tasks, best, mixture.sizes, settings.run.seed, baseline, tracker)
         status = "FINISHED"

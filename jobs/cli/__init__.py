@@ -1,16 +1,20 @@
 """What every job's command line has in common: typed settings, YAML files, and errors of one line."""
 
+import atexit
 import os
+import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from jobs.cli.checks import check
+from jobs.cli.checks import check, credentials_in
 from jobs.cli.errors import fail
 from jobs.cli.parser import SettingsParser
 from jobs.cli.paths import absolute_paths
 from pipeline.config import RunSettings, Settings, TrainSettings
+from pipeline.storage import below, is_uri, name_of
 
 __all__ = ["SettingsParser", "fail", "parse_settings"]
 
@@ -51,11 +55,33 @@ def _with_config_of_resumed_run(argv: Sequence[str]) -> list[str]:
     words = [word for argument in arguments for word in argument.split("=", 1)]
     if "--run.resume" not in words[:-1] or "--config" in words:
         return arguments
-    config = Path(words[words.index("--run.resume") + 1]) / "config.yaml"
+    resumed = words[words.index("--run.resume") + 1]
+    if is_uri(resumed):
+        return ["--config", _stored_config(resumed), *arguments]
+    config = Path(resumed) / "config.yaml"
     return ["--config", str(config), *arguments] if config.is_file() else arguments
 
 
+def _stored_config(uri: str) -> str:
+    """A copy of the settings that a run's storage holds."""
+    from pipeline.mirror import MIRROR, Mirror
+
+    if mistake := credentials_in(uri):
+        fail(f"run.resume: {mistake}")
+    try:
+        text = Mirror(below(uri, MIRROR)).read("config.yaml")
+    except ValueError as error:
+        fail(f"run.resume: {error}")
+    folder = tempfile.mkdtemp(prefix="camtl-config-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = Path(folder) / "config.yaml"
+    path.write_text(text)
+    return str(path)
+
+
 def _named(run: RunSettings, variant: str) -> RunSettings:
+    if run.resume is not None and is_uri(run.resume):
+        return replace(run, name=name_of(run.resume))
     if run.resume is not None:
         folder = Path(run.resume)
         if run.name not in (folder.name, RunSettings.name):

@@ -35,7 +35,7 @@ RULES: dict[str, Rule] = {
     "run.name": RUN_NAME,
     "run.output_dir": FOLDER,
     "run.seed": (lambda value: 0 <= value < 2**32, "from 0 to 2**32 - 1"),
-    "run.resume": FOLDER,
+    "run.resume": TEXT,
     "run.tracking_uri": TRACKING,
     "run.experiment": TEXT,
     "data.source": TEXT,
@@ -82,6 +82,8 @@ RULES: dict[str, Rule] = {
     "cluster.cpus_per_worker": POSITIVE,
     "cluster.storage_path": STORAGE,
     "cluster.max_failures": (lambda value: value >= -1, "-1 or more"),
+    "cluster.keep_checkpoints": COUNT,
+    "cluster.hang_timeout": POSITIVE,
 }
 
 
@@ -147,6 +149,10 @@ def _check_cluster(settings: Settings) -> None:
     for name, place in (("cluster.storage_path", cluster.storage_path), ("run.resume", settings.run.resume)):
         if mistake := credentials_in(place or ""):
             raise ValueError(f"{name}: {mistake}")
+    if cluster.num_workers == 0 and settings.train.evaluate == "asynchronous":
+        raise ValueError(
+            "train.evaluate: 'asynchronous' needs workers, and cluster.num_workers is 0: give 1 or more, or 'inline'"
+        )
     if not isinstance(cluster.num_workers, int) and cluster.cpus_per_worker % 1:
         raise ValueError(
             f"cluster.cpus_per_worker: {cluster.cpus_per_worker} with num_workers as [min, max]; "

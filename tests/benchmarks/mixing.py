@@ -29,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from pipeline import cluster
 from pipeline.assembly import job_for, load_data
+from pipeline.checkpoint_store import CheckpointStore
 from pipeline.config import DataSettings, SamplerSettings, Settings, TrainSettings
 from pipeline.feed import Feed, feed_with_ray_data
 from pipeline.launch import launch
@@ -36,6 +37,7 @@ from pipeline.mixture import Fetch, fetch_from_memory
 from pipeline.plan import plan_round
 from pipeline.prepared import read_table
 from pipeline.records import chunks, read_summary
+from pipeline.run_directory import CHECKPOINTS, Places
 from pipeline.tasks.base import Task
 from pipeline.tasks.embedded import TASKS
 from pipeline.tasks.registry import resolve
@@ -88,6 +90,7 @@ def run(settings: Settings, tasks: tuple[Task, ...], run_dir: Path) -> list[dict
     data = load_data(settings, tasks)
     job = job_for(settings, tasks, tuple(split.rows for split in data.train))
     run_dir.mkdir()
+    places = Places(run_dir, CheckpointStore(str(run_dir / CHECKPOINTS)))
     feeds: dict[str, Feed] = {
         "memory": partial(fetch_from_memory, [read_table(split) for split in data.train]),
         "ray_data": feed_with_ray_data(data.train, None),
@@ -95,7 +98,7 @@ def run(settings: Settings, tasks: tuple[Task, ...], run_dir: Path) -> list[dict
     }
     assert tuple(feeds) == FEEDS
     feed = partial(in_turn, list(feeds.values()))
-    with launch(job, feed, data.evals, settings.cluster, run_dir, lambda: None):
+    with launch(job, feed, data.evals, settings.cluster, places, lambda: None):
         pass
     return [read_summary(chunk) for chunk in chunks(run_dir)]
 

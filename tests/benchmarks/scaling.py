@@ -59,14 +59,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from camtl import TokenRows
 from pipeline.assembly import job_for
+from pipeline.checkpoint_store import CheckpointStore
 from pipeline.config import SamplerSettings, Settings, TrainSettings
 from pipeline.distributed import has_bfloat16, rank, world_size
 from pipeline.job import TrainJob
-from pipeline.launch import WriteRecords
-from pipeline.loop import Report, Run, request_current, train_rounds
+from pipeline.loop import Report, Run, Save, request_current, train_rounds
 from pipeline.mixture import CandidateStream, configure_ray_data, fetch_with_ray_data
 from pipeline.plan import plan_round
+from pipeline.ray_workers import Follow
 from pipeline.records import Records
+from pipeline.run_directory import CHECKPOINTS, Places
 from pipeline.run_log import RunLog
 from pipeline.sampler import SamplerState
 from pipeline.scoring import Arithmetic, TokenCount
@@ -116,9 +118,9 @@ class SleepingRun(Run):
     def saves(self) -> bool:
         return False
 
-    def hand_over(self, report: Report) -> None:
+    def hand_over(self, report: Report, *, save: bool) -> None:
         began = time.perf_counter()
-        super().hand_over(report)
+        super().hand_over(report, save=save)
         self.reporting += time.perf_counter() - began
 
 
@@ -138,7 +140,7 @@ def worker(config: dict[str, Any]) -> None:
     )
     run = SleepingRun(job, mixture, [], learner, learner.arithmetic, TokenCount(), tokenizer, state, log)
 
-    def report(records: Records, checkpoint: Path | None, metrics: dict[str, Any] | None) -> None:
+    def report(records: Records, save: Save | None, metrics: dict[str, Any] | None) -> None:
         ray.train.report({"records": records})
 
     request_current(stream, mixture, state)
@@ -202,7 +204,11 @@ def run(workers: int, steps: int, seconds: float, sets: Sequence[Any], folder: P
         run_config=RunConfig(  # type: ignore[arg-type]  # Train V2's own; the stub still names V1's
             name="checkpoints",
             storage_path=str(run_dir),
-            callbacks=[WriteRecords(str(run_dir), job.mixture.tasks)],
+            callbacks=[
+                Follow(
+                    Places(run_dir, CheckpointStore(str(run_dir / CHECKPOINTS))), job.mixture.tasks, keep=1
+                )
+            ],
         ),
     )
     trainer.fit()

@@ -17,6 +17,7 @@ import ray
 import yaml
 from safetensors.torch import load_file
 
+from pipeline.checkpoint_store import CheckpointStore
 from pipeline.config import Settings
 from pipeline.records import chunks
 from pipeline.train import train
@@ -46,7 +47,7 @@ def assert_same_run(found: Path, expected: Path) -> None:
 
 
 def newest_checkpoint(run_dir: Path) -> Path:
-    return max(path for path in (run_dir / "checkpoints").glob("checkpoint_*") if path.is_dir())
+    return Path(CheckpointStore(str(run_dir / "checkpoints")).checkpoints()[-1].path)
 
 
 def wait_for_step(run_dir: Path, step: int, running: Callable[[], bool]) -> None:

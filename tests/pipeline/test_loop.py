@@ -1,6 +1,5 @@
 """The training loop in this process: the same twice, the same after a resume, and everything on record."""
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,8 +12,9 @@ import pytest
 import torch
 
 from camtl import CaMtlModel, TokenRows
+from pipeline.checkpoint_store import NOT_EVALUATED
 from pipeline.evaluate import EvalSet
-from pipeline.loop import NOT_EVALUATED, train_on_rank
+from pipeline.loop import Save, train_on_rank
 from pipeline.mixture import Fetch, fetch_from_memory
 from pipeline.plan import Plan
 from pipeline.records import Records
@@ -33,12 +33,13 @@ class Run:
     records: list[Records] = field(default_factory=list)
     metrics: list[dict[str, Any]] = field(default_factory=list)
 
-    def __call__(self, records: Records, checkpoint: Path | None, metrics: dict[str, Any] | None) -> None:
+    def __call__(self, records: Records, save: Save | None, metrics: dict[str, Any] | None) -> None:
         self.records.append(records)
-        assert (checkpoint is None) == (metrics is None)
-        if checkpoint is not None and metrics is not None:
+        assert (save is None) == (metrics is None)
+        if save is not None and metrics is not None:
             self.metrics.append(metrics)
-            shutil.copytree(checkpoint, self.checkpoint(metrics["step"]))
+            self.checkpoint(metrics["step"]).mkdir(parents=True)
+            save(self.checkpoint(metrics["step"]))
 
     def checkpoint(self, step: int) -> Path:
         return self.folder / f"step-{step}"

@@ -22,7 +22,7 @@ def test_an_output_folder_that_cannot_be_made_is_refused(tmp_path: Path, tiny_ba
 def test_checkpoints_of_an_earlier_run_of_that_name_in_the_storage_are_not_gone_on_with(
     tmp_path: Path, tiny_backbone: str
 ) -> None:
-    earlier = tmp_path / "storage" / "run"
+    earlier = tmp_path / "storage" / "run" / "checkpoints"
     earlier.mkdir(parents=True)
     settings = make_settings(tmp_path, tiny_backbone, cluster={"storage_path": str(tmp_path / "storage")})
     with pytest.raises(

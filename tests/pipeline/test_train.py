@@ -12,6 +12,7 @@ import yaml
 from transformers import AutoTokenizer, DistilBertConfig, DistilBertModel
 
 from camtl import CaMtlModel
+from pipeline.checkpoint_store import CheckpointStore
 from pipeline.config import Settings
 from pipeline.train import train
 from tests.pipeline.small_run import (
@@ -220,8 +221,10 @@ def test_one_process_runs_the_whole_job_and_replaces_a_run_that_may_be_overwritt
     check_results(json.loads((run_dir / "results.json").read_text()))
     check_mix_and_rows(run_dir, workers=1)
     assert found["majority"] == results["majority"]
-    assert not list((run_dir / "checkpoints").glob("*.writing"))
-    assert len(list((run_dir / "checkpoints").iterdir())) <= 2, "the best and the latest"
+    assert not list((run_dir / "checkpoints").rglob(".writing-*"))
+    kept = CheckpointStore(str(run_dir / "checkpoints")).checkpoints()
+    assert [stored.step for stored in kept][-2:] == [10, STEPS], "the last two"
+    assert len(kept) <= 3, "and the best"
 
 
 def assert_refused(settings: Settings, told: str) -> None:

@@ -61,7 +61,7 @@ def train(backbone: str, **changes: Any) -> list[tuple[Records, dict[str, Any] |
             for task, rows in enumerate((7, 1, 4))
         ],
         device=CPU,
-        report=lambda records, checkpoint, metrics: reports.append((records, metrics)),
+        report=lambda records, save, metrics: reports.append((records, metrics)),
     )
     return reports
 

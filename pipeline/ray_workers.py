@@ -1,0 +1,271 @@
+"""A training job on Ray Train's workers: started, watched, restarted, and what happened told in words."""
+
+import contextlib
+import logging
+import os
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.train
+import torch
+import transformers
+from ray.train import Checkpoint, CheckpointUploadMode, UserCallback
+from ray.train.torch import TorchConfig, TorchTrainer, get_device
+from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
+from ray.train.v2.api.exceptions import WorkerGroupError
+from ray.train.v2.api.validation_config import ValidationConfig
+
+from pipeline import cluster, events
+from pipeline.checkpoint import seal
+from pipeline.checkpoint_store import CheckpointStore, Stored, checkpoint_name
+from pipeline.config import ClusterSettings
+from pipeline.distributed import broadcast_object
+from pipeline.errors import first_line
+from pipeline.evaluate import EvalSet
+from pipeline.evaluate_elsewhere import evaluate_checkpoint
+from pipeline.feed import Feed
+from pipeline.job import TrainJob
+from pipeline.loop import Save, train_on_rank
+from pipeline.mixture import configure_ray_data
+from pipeline.records import Records, last_step, write_chunk
+from pipeline.run_directory import Places
+from pipeline.watchdog import HangError, at, watched
+
+UPLOAD_PATIENCE = 600.0  # seconds that storage may be full or away before the run gives up
+LONGEST_PAUSE = 30.0
+LOCAL_PREFIX = "camtl-checkpoint-"
+
+
+def train(
+    job: TrainJob,
+    feed: Feed,
+    evals: Mapping[str, Mapping[str, Any]],
+    settings: ClusterSettings,
+    places: Places,
+    attempt: str,
+) -> None:
+    """Train on workers to the last step; arguments as of `launch`, `attempt` is the store's folder for this one.
+
+    Raises:
+        ValueError: a mistake that only a worker could see.
+        HangError: a rank did not get on, and there is no further attempt.
+    """
+    store = places.store
+    use_gpu = cluster.wants_gpu(settings.use_gpu)
+    resources = {"CPU": settings.cpus_per_worker, **({"GPU": 1} if use_gpu else {})}
+    references = {
+        task: {split: ray.put(table) for split, table in part.items()} for task, part in evals.items()
+    }
+    trainer = TorchTrainer(  # type: ignore[call-arg]  # Train V2's own; the stub still names V1's
+        _worker,
+        train_loop_config={
+            "job": job,
+            "feed": feed,
+            "evals": references,
+            "store": store,
+            "recorded": last_step(places.run_dir),
+            "hang_timeout": settings.hang_timeout,
+        },
+        # Longer than the watchdog's limit, so that the rank that hangs is named before those that wait for it.
+        torch_config=TorchConfig(timeout_s=int(2 * settings.hang_timeout)),
+        scaling_config=ScalingConfig(
+            num_workers=settings.num_workers,
+            use_gpu=use_gpu,
+            resources_per_worker=resources,
+        ),
+        run_config=RunConfig(  # type: ignore[arg-type]  # Train V2's own; the stub still names V1's
+            name=attempt,
+            storage_path=store.root,
+            failure_config=FailureConfig(max_failures=settings.max_failures),
+            callbacks=[Follow(places, job.mixture.tasks, settings.keep_checkpoints)],
+        ),
+        validation_config=ValidationConfig(
+            partial(evaluate_checkpoint, job=job, evals=references, store=store),
+            ray_remote_kwargs={"num_cpus": resources["CPU"], "num_gpus": resources.get("GPU", 0)},
+        )
+        if job.evaluate_elsewhere
+        else None,
+    )
+    try:
+        trainer.fit()
+    except WorkerGroupError as error:
+        causes = [getattr(failure, "cause", failure) for failure in error.worker_failures.values()]
+        for kind in (ValueError, HangError):
+            if told := [cause for cause in causes if isinstance(cause, kind)]:
+                raise ValueError(str(told[0])) from error
+        raise
+    if job.evaluate_elsewhere and store.best() is None:  # every evaluation elsewhere has failed
+        newest = store.as_checkpoint(store.checkpoints()[-1])
+        evaluate_checkpoint(newest, job=job, evals=references, store=store)
+
+
+class Follow(UserCallback):
+    """Runs in Ray Train's controller, on the driver's node: what the ranks report becomes a chunk.
+
+    It keeps the store small, and tells what happens to the workers.
+    """
+
+    def __init__(self, places: Places, tasks: Sequence[str], keep: int) -> None:
+        self._places = places
+        self._tasks = tuple(tasks)
+        self._keep = keep
+        self._workers = 0
+        self._resumed_at = 0
+
+    def after_report(
+        self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Checkpoint | None
+    ) -> None:
+        """Called when every rank has reported."""
+        records: list[Records] = [reported["records"] for reported in metrics if "records" in reported]
+        if len(records) == len(metrics):
+            self._tell_workers(len(records), records[0].resumed_at)
+            for note in records[0].notes:
+                events.tell(self._places.run_dir, note)
+            write_chunk(self._places.run_dir, records, self._tasks)
+            if self._places.mirror is not None:
+                self._places.mirror.put_records(self._places.run_dir)
+        if checkpoint is not None:
+            self._places.store.prune(self._keep)
+
+    def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
+        """Called when workers have failed."""
+        for rank, error in sorted(worker_exceptions.items()):
+            cause = getattr(error, "cause", error)
+            events.tell(
+                self._places.run_dir, f"worker {rank} failed: {type(cause).__name__}: {first_line(cause)}"
+            )
+
+    def _tell_workers(self, workers: int, resumed_at: int) -> None:
+        if self._workers and (workers, resumed_at) != (self._workers, self._resumed_at):
+            changed = f" instead of {self._workers}" if workers != self._workers else " again"
+            events.tell(
+                self._places.run_dir,
+                f"training goes on from step {resumed_at} with {workers} workers{changed}",
+            )
+        self._workers, self._resumed_at = workers, resumed_at
+
+
+def _worker(config: dict[str, Any]) -> None:
+    """What runs on every Ray Train worker."""
+    rank = ray.train.get_context().get_world_rank()
+    who = f"rank {rank} on {socket.gethostname()}"
+    watched(partial(_work, config), who=who, limit=config["hang_timeout"])
+
+
+def _work(config: dict[str, Any]) -> None:
+    configure_ray_data()
+    logging.disable(logging.INFO)  # Ray Train would print every report in full
+    transformers.utils.logging.disable_progress_bar()
+    _remove_leftovers()
+    context = ray.train.get_context()
+    device = get_device()
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # a thread's own
+    else:  # Ray gives a worker of half a CPU one thread; the cores of its node are there
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // context.get_local_world_size()))
+    job: TrainJob = config["job"]
+    store: CheckpointStore = config["store"]
+    at("looking for a checkpoint")
+    notes: list[str] = []
+    found = broadcast_object(
+        _to_go_on_from(store, config["recorded"], notes) if context.get_world_rank() == 0 else None
+    )
+    evals = {
+        task: {split: ray.get(ref) for split, ref in part.items()} for task, part in config["evals"].items()
+    }
+    with store.local(found) if found else contextlib.nullcontext() as folder:
+        train_on_rank(
+            job,
+            fetch=config["feed"](),
+            eval_sets=EvalSet.of_tables(job.mixture.tasks, evals),
+            device=device,
+            report=partial(_report, last_step=job.mixture.max_steps),
+            resume_from=folder,
+            preempted=lambda: ray.train.get_preemption_info() is not None,
+            notes=notes,
+        )
+    at("handing over the last checkpoint")
+
+
+def _to_go_on_from(store: CheckpointStore, recorded: int, notes: list[str]) -> Stored | None:
+    """The newest sound checkpoint whose records have reached the run directory."""
+    # Reports arrive in order, so what came before a checkpoint that Ray Train has registered is recorded.
+    registered = ray.train.get_checkpoint()
+    name = Path(registered.path).name if registered else ""
+    steps = [stored.step for stored in store.checkpoints() if stored.name == name]
+    return store.newest_sound(max([recorded, *steps]), notes.append)
+
+
+def _report(records: Records, save: Save | None, metrics: dict[str, Any] | None, *, last_step: int) -> None:
+    """Hand over without waiting: uploads and reports are done in order by a thread of Ray Train's."""
+    later = CheckpointUploadMode.ASYNC
+    ray.train.report({"records": records}, checkpoint_upload_mode=later)
+    if metrics is None:
+        return
+    folder = _saved(save, must=metrics["step"] == last_step) if save else None
+    if folder is not None:
+        seal_and_store = partial(_upload, metrics=metrics)
+        ray.train.report(
+            metrics,
+            checkpoint=Checkpoint.from_directory(str(folder)),
+            checkpoint_dir_name=checkpoint_name(metrics["step"]),
+            checkpoint_upload_mode=later,
+            delete_local_checkpoint_after_upload=True,
+            checkpoint_upload_fn=seal_and_store,
+            validation=metrics["to_evaluate"],
+        )
+    else:
+        ray.train.report(metrics, checkpoint_upload_mode=later)
+
+
+def _saved(save: Save, *, must: bool) -> Path | None:
+    """A checkpoint in a folder of this machine; None where there is no room and a later one will do."""
+    folder = Path(tempfile.mkdtemp(prefix=f"{LOCAL_PREFIX}{os.getpid()}-"))
+    try:
+        save(folder)
+    except Exception as error:  # torch and safetensors tell of a full disk in errors of their own
+        shutil.rmtree(folder, ignore_errors=True)
+        if must:
+            raise ValueError(
+                f"the last checkpoint cannot be written to {folder.parent} ({first_line(error)}): "
+                "make room there, and go on with --run.resume"
+            ) from error
+        print(f"checkpoint left out: {folder.parent} cannot be written ({first_line(error)})", flush=True)
+        return None
+    return folder
+
+
+def _upload(checkpoint: Checkpoint, name: str, *, metrics: dict[str, Any]) -> Checkpoint:
+    """Seal a checkpoint and copy it to storage, again and again while storage is full or away."""
+    seal(Path(checkpoint.path), metrics)
+    storage = ray.train.get_context().get_storage()
+    until, pause = time.monotonic() + UPLOAD_PATIENCE, 1.0
+    while True:
+        try:
+            persisted: Checkpoint = storage.persist_current_checkpoint(checkpoint, name)
+        except OSError as error:
+            if time.monotonic() > until:
+                raise ValueError(
+                    f"checkpoint {name} could not be stored in {UPLOAD_PATIENCE:g} s ({first_line(error)}): "
+                    "mend the storage, and go on with --run.resume"
+                ) from error
+            print(f"checkpoint {name} is stored later: {first_line(error)}", flush=True)
+            time.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+        else:
+            return persisted
+
+
+def _remove_leftovers() -> None:
+    """Checkpoints on this machine whose worker was killed before they were stored."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{LOCAL_PREFIX}*"):
+        process = folder.name.removeprefix(LOCAL_PREFIX).partition("-")[0]
+        if not Path(f"/proc/{process}").exists():
+            shutil.rmtree(folder, ignore_errors=True)
