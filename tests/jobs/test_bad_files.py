@@ -6,7 +6,7 @@ read them; properties generate 400 more.
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no files": (lambda cola: shutil.rmtree(cola), "task 'cola': no Parquet file in "),
     "other format": (lambda cola: [f.rename(f.with_suffix(".csv")) for f in cola.iterdir()], "no Parquet file in "),
     "misnamed": (lambda cola: cola.rename(cola.with_name("COLA")), "task 'cola': no Parquet file in "),
-    "a file in place of the folder": (lambda cola: (shutil.rmtree(cola), cola.touch()), "no Parquet file in "),
+    "a file in place of the folder": (lambda cola: swap_for_file(cola), "no Parquet file in "),
     "no source": (lambda cola: shutil.rmtree(cola.parents[2]), "data source '"),
 }  # fmt: skip
 
@@ -79,6 +79,16 @@ def cut(file: Path, size: int) -> None:
 def swap_for_folder(file: Path) -> None:
     file.unlink()
     file.mkdir()
+
+
+def swap_for_file(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.touch()
+
+
+def remove(files: Iterable[Path]) -> None:
+    for file in list(files):
+        file.unlink()
 
 
 def swap_for_link(file: Path) -> None:
@@ -112,7 +122,7 @@ BACKBONES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "has no weights: there is no "),
     "weights cut": (lambda folder: cut(folder / "model.safetensors", 9), "/model.safetensors cannot be read"),
     "weights of text": (lambda folder: (folder / "model.safetensors").write_text("x"), "/model.safetensors cannot be"),
-    "no tokenizer": (lambda folder: [file.unlink() for file in folder.glob("token*")], "tokenizer '"),
+    "no tokenizer": (lambda folder: remove(folder.glob("token*")), "tokenizer '"),
     "tokenizer cut": (lambda folder: cut(folder / "tokenizer.json", 9), "tokenizer '"),
 }  # fmt: skip
 
