@@ -12,7 +12,7 @@ from jobs.cli import fail, parse_settings
 DESCRIPTION = """\
 Check everything that a training run needs before it is started, with the settings it will be started with:
 Ray and its token, nodes and their versions, CPUs, GPUs and memory, folders and storage, MLflow, the rows of
-every task, and one batch through the model. Nothing is trained, and nothing is left behind.
+every task, and one batch through the model. Nothing is trained, and no file is left behind.
 Ends with exit code 0 if all is well, 1 if something is not, 2 for wrong settings."""
 EXAMPLES = """\
   python jobs/doctor.py

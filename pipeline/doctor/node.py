@@ -134,7 +134,7 @@ def reason_of(error: Exception) -> str:
 
 
 def remove_mark(folder: str, name: str) -> None:
-    """Removes what `leave_mark` left."""
+    """Removes what `leave_mark` left. In a bucket PyArrow keeps the empty folder that it was in."""
     store, path = filesystem_of(folder)
     store.delete_file(f"{path}/{name}")
 
