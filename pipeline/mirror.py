@@ -12,9 +12,22 @@ from pyarrow.fs import FileSelector, FileType
 
 from pipeline.events import EVENTS
 from pipeline.records import CHUNKS, SUMMARY, chunks
-from pipeline.storage import filesystem_of
+from pipeline.storage import below, filesystem_of, is_uri
 
-MIRROR = "run"
+MIRROR, RUN_ID = "run", ".mlflow_run_id"
+
+
+def mirror_in(place: str) -> "Mirror | None":
+    """The copy that a run's folder in storage holds; None where the place is a run directory itself.
+
+    Raises:
+        ValueError: an address where no run was stored, or that cannot be reached.
+    """
+    mirror = Mirror(below(place, MIRROR))
+    if is_uri(place):
+        mirror.read(RUN_ID)
+        return mirror
+    return mirror if (Path(place) / MIRROR / RUN_ID).is_file() else None
 
 
 class Mirror:

@@ -15,12 +15,12 @@ from pipeline.checkpoint_store import CheckpointStore
 from pipeline.config import Settings
 from pipeline.data_check import check_writable
 from pipeline.errors import first_line
-from pipeline.mirror import MIRROR, Mirror
-from pipeline.storage import below, filesystem_of, is_uri
+from pipeline.mirror import MIRROR, RUN_ID, Mirror, mirror_in
+from pipeline.storage import below, filesystem_of
 from pipeline.tracking_runs import check_tracking, continue_run, start_run
 from pipeline.tracking_texts import redact
 
-CONFIG, RUN_ID, CHECKPOINTS = "config.yaml", ".mlflow_run_id", "checkpoints"
+CONFIG, CHECKPOINTS = "config.yaml", "checkpoints"
 
 
 def check_run(settings: Settings) -> Path:
@@ -32,14 +32,14 @@ def check_run(settings: Settings) -> Path:
     """
     run = settings.run
     run_dir = Path(run.output_dir) / run.name
-    if run.resume is not None and is_uri(run.resume):
-        Mirror(below(run.resume, MIRROR)).read(RUN_ID)  # a copy in storage, of which there is none
-        if run_dir.exists() and not (run_dir / RUN_ID).is_file():
+    stored_run = run.resume and mirror_in(run.resume)
+    if run.resume is not None and not (run_dir / RUN_ID).is_file():
+        if not stored_run:
+            raise ValueError(f"run.resume: {run_dir} is not a run directory (it has no {RUN_ID})")
+        if run_dir.exists():
             raise ValueError(
                 f"run directory {run_dir} is in the way of the run from {run.resume}: give another --run.output_dir"
             )
-    elif run.resume is not None and not (run_dir / RUN_ID).is_file():
-        raise ValueError(f"run.resume: {run_dir} is not a run directory (it has no {RUN_ID})")
     if run.resume is None and run_dir.exists() and not run.overwrite:
         raise ValueError(
             f"run directory {run_dir} exists: continue it with --run.resume {run_dir}, replace it with "
@@ -70,10 +70,10 @@ def open_run(settings: Settings) -> tuple[Path, str]:
             f"run.output_dir {run.output_dir} cannot be written ({error.strerror}): give another one"
         ) from error
     if run.resume is not None:
-        if is_uri(run.resume) and not run_dir.exists():
+        if not run_dir.exists() and (mirror := mirror_in(run.resume)):
             fetching = run_dir.with_name(f".{run_dir.name}.fetching")
             shutil.rmtree(fetching, ignore_errors=True)
-            Mirror(below(run.resume, MIRROR)).fetch(fetching)
+            mirror.fetch(fetching)
             os.replace(fetching, run_dir)
         run_id = (run_dir / RUN_ID).read_text().strip()
         continue_run(run.tracking_uri, run_id)

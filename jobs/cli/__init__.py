@@ -14,7 +14,7 @@ from jobs.cli.errors import fail
 from jobs.cli.parser import SettingsParser
 from jobs.cli.paths import absolute_paths
 from pipeline.config import RunSettings, Settings, TrainSettings
-from pipeline.storage import below, is_uri, name_of
+from pipeline.storage import name_of
 
 __all__ = ["SettingsParser", "fail", "parse_settings"]
 
@@ -56,31 +56,33 @@ def _with_config_of_resumed_run(argv: Sequence[str]) -> list[str]:
     if "--run.resume" not in words[:-1] or "--config" in words:
         return arguments
     resumed = words[words.index("--run.resume") + 1]
-    if is_uri(resumed):
-        return ["--config", _stored_config(resumed), *arguments]
     config = Path(resumed) / "config.yaml"
-    return ["--config", str(config), *arguments] if config.is_file() else arguments
-
-
-def _stored_config(uri: str) -> str:
-    """A copy of the settings that a run's storage holds."""
-    from pipeline.mirror import MIRROR, Mirror
-
-    if mistake := credentials_in(uri):
-        fail(f"run.resume: {mistake}")
-    try:
-        text = Mirror(below(uri, MIRROR)).read("config.yaml")
-    except ValueError as error:
-        fail(f"run.resume: {error}")
+    if config.is_file():
+        return ["--config", str(config), *arguments]
+    if not (stored := _config_in_storage(resumed)):
+        return arguments
     folder = tempfile.mkdtemp(prefix="camtl-config-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    path = Path(folder) / "config.yaml"
-    path.write_text(text)
-    return str(path)
+    copy = Path(folder) / "config.yaml"
+    copy.write_text(stored)
+    return ["--config", str(copy), *arguments]
+
+
+def _config_in_storage(place: str) -> str | None:
+    """The settings of the run that a folder in storage holds, as text; None where it holds none."""
+    from pipeline.mirror import mirror_in
+
+    if mistake := credentials_in(place):
+        fail(f"run.resume: {mistake}")
+    try:
+        mirror = mirror_in(place)
+        return mirror.read("config.yaml") if mirror else None
+    except ValueError as error:
+        fail(f"run.resume: {error}")
 
 
 def _named(run: RunSettings, variant: str) -> RunSettings:
-    if run.resume is not None and is_uri(run.resume):
+    if run.resume is not None and _config_in_storage(run.resume):
         return replace(run, name=name_of(run.resume))
     if run.resume is not None:
         folder = Path(run.resume)
