@@ -11,6 +11,10 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
+from pipeline.train import train
+from tests.faults.servers import CREDENTIALS
+from tests.mlflow_server import MlflowServer
+from tests.pipeline.small_run import Finished, make_settings
 from tests.toy import save_encoder
 
 ROOT = Path(__file__).parents[1]
@@ -43,9 +47,28 @@ def ray_cluster() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("PYTHONPATH", str(ROOT))
         environment.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")  # every report waits for one
+        for name, value in CREDENTIALS.items():  # of the S3 server of the tests
+            environment.setenv(name, value)
         ray.init(num_cpus=2, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    """A running MLflow server; a test that stops it starts it again."""
+    server = MlflowServer(tmp_path_factory.mktemp("mlflow"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def ray_run(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory, tiny_backbone: str) -> Finished:
+    """A run on two Ray Train workers, its rows through Ray Data."""
+    home, lines = tmp_path_factory.mktemp("ray-run"), list[str]()
+    results = train(make_settings(home, tiny_backbone), lines.append)
+    return Finished(home, home / "runs" / "run", results, lines)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,9 @@
 """`python -m tests.faults`: see `tests/faults/run_faults.py`."""
 
+import signal
 import sys
 
 from tests.faults.run_faults import main
 
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended
 sys.exit(main(sys.argv[1:]))

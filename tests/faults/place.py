@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+import transformers
 from ray.cluster_utils import Cluster
 
 from tests.conftest import save_tokenizer
@@ -104,6 +105,8 @@ class Place:
         self.folder = folder
         self.without: list[str] = []
         (folder / "backbone").mkdir()
+        (folder / "ray").mkdir()
+        transformers.utils.logging.disable_progress_bar()
         save_encoder(folder / "backbone")
         self.backbone = save_tokenizer(folder / "backbone")
         self.s3 = S3Server(folder)
@@ -150,6 +153,8 @@ def open_place(*, postgres: bool = False) -> Iterator[Place]:
         **CREDENTIALS,
         "PYTHONPATH": str(ROOT),
         "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # every report waits for one
+        "RAY_TMPDIR": str(folder),  # the file that tells which Ray runs on this machine stays what it was
+        "RAY_memory_monitor_refresh_ms": "0",  # it would strike too, where others fill the machine's memory
         "OMP_NUM_THREADS": "1",
         "GIT_PYTHON_REFRESH": "quiet",
     }
