@@ -32,7 +32,7 @@ def connect() -> None:
             include_dashboard=True if "RAY_ADDRESS" not in os.environ else None,
             runtime_env={"env_vars": environment},
         )
-    except (ConnectionError, RuntimeError) as error:
+    except (ConnectionError, RuntimeError, ray.exceptions.AuthenticationError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(
             f"Ray at {os.environ.get('RAY_ADDRESS', 'this machine')} cannot be reached ({reason}): check RAY_ADDRESS, "
