@@ -165,7 +165,7 @@ class Postgres:
         options = f"-p {port} -c listen_addresses=127.0.0.1 -k {self._folder}"
         self._run("pg_ctl", "-D", data, "-l", str(self._folder / "log"), "-w", "-o", options, "start")
         self._run("createdb", "-h", "127.0.0.1", "-p", str(port), "-U", "mlflow", "mlflow")
-        self.uri = f"postgresql://mlflow@127.0.0.1:{port}/mlflow"
+        self.uri = f"postgresql+psycopg2://mlflow@127.0.0.1:{port}/mlflow"
 
     def stop(self) -> None:
         """Ends it and removes its files."""
