@@ -87,6 +87,10 @@ class CheckpointStore:
 
     def checkpoints(self) -> list[Stored]:
         """All whole ones, judged by the sizes of their files, by step; of equal steps the later attempt's last."""
+        return [stored for stored, problem in self._sealed() if not problem]
+
+    def _sealed(self) -> list[tuple[Stored, str]]:
+        """All that have a manifest, by step, each with what is seen to be wrong with it at a glance."""
         files: dict[str, dict[str, FileInfo]] = {}
         for info in self._fs.get_file_info(self._below(recursive=True)):
             if info.type == FileType.File and (match := _NAME.search(info.path)):
@@ -94,27 +98,30 @@ class CheckpointStore:
                 files.setdefault(folder, {})[info.path[match.end() + 1 :]] = info
         late = self.late_scores()
         found = [
-            stored
+            self._judged(folder, there, late.get(folder.rpartition("/")[2], {}))
             for folder, there in files.items()
-            if (stored := self._whole(folder, there, late)) is not None
+            if MANIFEST in there
         ]
-        return sorted(found, key=lambda stored: (stored.step, stored.path))
+        return sorted(found, key=lambda judged: (judged[0].step, judged[0].path))
 
-    def _whole(
-        self, folder: str, there: Mapping[str, FileInfo], late: Mapping[str, Mapping[str, Any]]
-    ) -> Stored | None:
-        if MANIFEST not in there:
-            return None
+    def _judged(
+        self, folder: str, there: Mapping[str, FileInfo], late: Mapping[str, Any]
+    ) -> tuple[Stored, str]:
+        name = folder.rpartition("/")[2]
         try:
             told = json.loads(self._read(f"{folder}/{MANIFEST}"))
-            sizes = {name: file["bytes"] for name, file in told["files"].items()}
-            metrics = told["metrics"]
-        except (OSError, ValueError, KeyError, TypeError):  # it was being written, or is damaged
-            return None
-        if any(name not in there or there[name].size != size for name, size in sizes.items()):
-            return None
-        name = folder.rpartition("/")[2]
-        return Stored(name, folder, int(metrics["step"]), {**metrics, **late.get(name, {})})
+            sizes = {file: told["files"][file]["bytes"] for file in told["files"]}
+            stored = Stored(name, folder, int(told["metrics"]["step"]), {**told["metrics"], **late})
+        except (OSError, ValueError, KeyError, TypeError):
+            return Stored(
+                name, folder, step_of(name), {"average": NOT_EVALUATED}
+            ), f"its {MANIFEST} cannot be read"
+        for file, size in sizes.items():
+            if file not in there:
+                return stored, f"{file} is missing"
+            if there[file].size != size:
+                return stored, f"{file} has {there[file].size} of {size} bytes"
+        return stored, ""
 
     def best(self) -> Stored | None:
         """The one of the highest average; of equals the earliest."""
@@ -144,10 +151,12 @@ class CheckpointStore:
             up_to: later steps are left alone (their records were lost).
             tell: takes a line for each damaged one.
         """
-        for stored in reversed(self.checkpoints()):
+        for stored, problem in reversed(self._sealed()):
             if stored.step > up_to:
                 continue
             try:
+                if problem:
+                    raise DamagedCheckpointError(problem)
                 with self.local(stored):
                     return stored
             except (DamagedCheckpointError, OSError) as error:

@@ -4,6 +4,8 @@ A step: take candidates, score them, keep the most uncertain, learn. Every `roun
 round is planned from what was measured, and fetched while the current one trains.
 """
 
+import contextlib
+import ctypes
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -229,6 +231,8 @@ class Run:
     def hand_over(self, report: Report, *, save: bool) -> None:
         """Evaluate and save where it is due, and report what was done since the last time."""
         step, scores = self.state.step, None
+        if self.learner.arithmetic.device.type == "cpu":
+            give_back_memory()
         if self.evaluates() and not self.job.evaluate_elsewhere:
             at(f"evaluating after step {step}")
             predictions = predict_all(self.learner.model, self.eval_sets, self.learner.arithmetic)
@@ -260,6 +264,15 @@ class Run:
             state=self.state,
             fingerprint=self.job.fingerprint(),
         )
+
+
+def give_back_memory() -> None:
+    """Return what is free in the heap to the system: buffers of ever other sizes leave glibc's full of holes.
+
+    Sixteen steps over rows of mixed lengths held 2.3 GB, of which 0.9 were in use.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _due(step: int, every: int | None, max_steps: int) -> bool:

@@ -19,7 +19,7 @@ import transformers
 from ray.train import Checkpoint, CheckpointUploadMode, UserCallback
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
-from ray.train.v2.api.exceptions import WorkerGroupError
+from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
 from ray.train.v2.api.validation_config import ValidationConfig
 
 from pipeline import cluster, events
@@ -95,6 +95,11 @@ def train(
     )
     try:
         trainer.fit()
+    except ControllerError as error:
+        raise ValueError(
+            f"Ray Train's controller was lost ({first_line(error.controller_failure)}): "
+            f"go on with --run.resume {places.run_dir}"
+        ) from error
     except WorkerGroupError as error:
         causes = [getattr(failure, "cause", failure) for failure in error.worker_failures.values()]
         for kind in (ValueError, HangError):
@@ -144,10 +149,11 @@ class Follow(UserCallback):
 
     def _tell_workers(self, workers: int, resumed_at: int) -> None:
         if self._workers and (workers, resumed_at) != (self._workers, self._resumed_at):
+            count = f"{workers} worker{'s' * (workers != 1)}"
             changed = f" instead of {self._workers}" if workers != self._workers else " again"
             events.tell(
                 self._places.run_dir,
-                f"training goes on from step {resumed_at} with {workers} workers{changed}",
+                f"training goes on from step {resumed_at} with {count}{changed}",
             )
         self._workers, self._resumed_at = workers, resumed_at
 

@@ -135,6 +135,7 @@ class Tracker:
             closed = False
         if not (sent and closed):
             lost = f"{self._waiting()} did not reach it" if not sent else f"it does not know that it {status}"
+            lost += "; --run.resume sends them again"
             logger.warning("MLflow at %s, run %s: %s", redact(self.tracking_uri), self.run_id, lost)
         return sent and closed
 

@@ -91,7 +91,8 @@ def disturbed(folder: Path, backbone: str, steps: int) -> Path:
     )
     second = nodes.add_node(num_cpus=SECOND_CPUS)
     run_dir, log = folder / "runs" / "elastic", folder / "elastic.log"
-    elastic = ["--cluster.num_workers=[1,2]", f"--cluster.cpus_per_worker={CPUS_PER_WORKER}", "--cluster.max_failures=-1"]
+    elastic = ["--cluster.num_workers=[1,2]", f"--cluster.cpus_per_worker={CPUS_PER_WORKER}"]
+    elastic += ["--cluster.max_failures=-1"]
     try:
         job = start(
             [*arguments_of(folder, "elastic", backbone, steps, seed=0), *elastic],

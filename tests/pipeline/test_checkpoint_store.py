@@ -2,6 +2,7 @@
 
 import contextlib
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,28 @@ def test_a_manifest_that_cannot_be_read_is_none(store: CheckpointStore, content:
     add(store, 100)
     Path(add(store, 200).path, MANIFEST).write_text(content)
     assert steps(store) == [100]
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(b"x")
+
+
+@pytest.mark.parametrize(
+    ("damage", "file"),
+    [(Path.unlink, WEIGHTS), (cut, WEIGHTS), (cut, MANIFEST)],
+    ids=["gone", "cut", "manifest"],
+)
+def test_damage_that_is_seen_at_a_glance_is_told_too(
+    store: CheckpointStore, damage: Callable[[Path], None], file: str
+) -> None:
+    add(store, 100)
+    damaged = add(store, 200)
+    damage(Path(damaged.path, file))
+    told: list[str] = []
+    assert getattr(store.newest_sound(500, told.append), "step", None) == 100
+    assert len(told) == 1
+    assert damaged.name in told[0]
+    assert file in told[0]
 
 
 def test_the_newest_sound_checkpoint_is_gone_on_from_and_damage_is_named(store: CheckpointStore) -> None:

@@ -308,3 +308,30 @@ def test_an_error_while_fetching_ends_the_run(tmp_path: Path, tiny_backbone: str
 
     with pytest.raises(RuntimeError, match="a node went away"):
         run(tmp_path, tiny_backbone, fetch=fail)
+
+
+def test_a_node_that_will_be_taken_away_is_answered_with_one_checkpoint_at_once(
+    whole: Run, tmp_path: Path, tiny_backbone: str
+) -> None:
+    warned = Run(tmp_path / "warned")
+    asked: list[int] = []
+
+    def preempted() -> bool:
+        asked.append(len(warned.records))
+        return True
+
+    train_on_rank(
+        make_job(tiny_backbone, SIZES, eval_every=None, checkpoint_every=None),
+        fetch=fetch_from_memory(TABLES),
+        eval_sets=EvalSet.of_tables(NAMES, EVALS),
+        device=torch.device("cpu"),
+        report=warned,
+        preempted=preempted,
+    )
+    assert [found["step"] for found in warned.metrics] == [5, 8]
+    assert len(asked) == 1
+    [told] = [note for part in warned.records for note in part.notes]
+    assert told == "a node is to be taken away: saving a checkpoint of step 5"
+    assert same(whole.table("rows"), warned.table("rows"))
+    resumed = run(tmp_path / "resumed", tiny_backbone, resume_from=warned.checkpoint(5), eval_every=None)
+    assert_same_weights(resumed.weights(8), whole.weights(8))
