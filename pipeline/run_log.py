@@ -39,6 +39,7 @@ class RunLog:
         self._last_step = resumed_at
         self._seconds = 0.0
         self._since = time.perf_counter()
+        self._began = self._since
         self._taken = np.zeros(4)
         self._clear()
 
@@ -51,7 +52,7 @@ class RunLog:
 
     def begin(self) -> None:
         """Training time counts from here: the model is built and the first rows are there."""
-        self._since = time.perf_counter()
+        self._began = self._since = time.perf_counter()
 
     def add(
         self,
@@ -137,6 +138,8 @@ class RunLog:
             records.summary = {
                 "seconds": seconds / world_size(),
                 "seconds_waited": waited / world_size(),
+                "elapsed": time.perf_counter()
+                - self._began,  # this attempt's, evaluating and saving included
                 "tokens_computed": computed,
                 "tokens_real": real,
                 "rows_scored": self._scored,
