@@ -19,6 +19,8 @@ from camtl.token_rows import UNMARKED, TaskRows, TokenRows, locate
 __all__ = ["PackedBatch", "TaskRows", "TokenRows"]
 
 WIDTH_MULTIPLE = 8  # widths that tensor cores and vector units like
+MIN_MAX_WIDTH = 256
+TOKEN_COST = 6 * 768  # in units of a width of one: 24 H² over 4 H, for a hidden size of 768
 PADDING = -1  # encoding number of a packed sequence's padding
 NO_KEY = -2  # encoding number, as a key, of a position that nobody attends to
 
@@ -111,12 +113,13 @@ class PackedBatch:
         )
 
     @staticmethod
-    def pack(rows: TokenRows, *, max_width: int = 256, pad_token_id: int = 0) -> "PackedBatch":
+    def pack(rows: TokenRows, *, max_width: int | None = None, pad_token_id: int = 0) -> "PackedBatch":
         """Rows' encodings laid into the sequences that leave the least padding.
 
         Args:
             rows: at least one row.
-            max_width: widest sequence that is tried; a longer encoding makes it wider.
+            max_width: widest sequence that is tried; a longer encoding makes it wider. None is 256, or room for
+                two of the longest encoding: one passage a sequence would leave a fifth of it empty.
             pad_token_id: token of the padding.
 
         Raises:
@@ -125,7 +128,9 @@ class PackedBatch:
         if len(rows) == 0:
             raise ValueError("a batch without rows cannot be packed")
         lengths = rows.lengths
-        sequence, offset, width = best_layout(lengths, max_width)
+        sequence, offset, width = best_layout(
+            lengths, max_width or max(MIN_MAX_WIDTH, 2 * int(lengths.max()))
+        )
         sequences = int(sequence.max()) + 1
         starts = sequence * width + offset
         in_encoding = np.arange(rows.offsets[-1]) - np.repeat(rows.offsets[:-1], lengths)
@@ -154,7 +159,9 @@ class PackedBatch:
 def best_layout(
     lengths: NDArray[np.int64], max_width: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
-    """Sequence and offset of each encoding, and the width, with the fewest tokens computed.
+    """Sequence and offset of each encoding, and the width, with the least to compute.
+
+    A token costs 24 H² operations a layer, and 4 H for every token that its sequence is wide (H: hidden size).
 
     For every number of sequences that fits into `max_width`, the narrowest width that can hold the
     encodings is tried by best-fit decreasing.
@@ -174,7 +181,7 @@ def best_layout(
         exact = _round_up(max(longest, -(-total // sequences)))
         candidates.update(width for width in (exact, exact + WIDTH_MULTIPLE) if width <= max_width)
     layouts = [(*best_fit_decreasing(lengths, width), width) for width in sorted(candidates)]
-    return min(layouts, key=lambda layout: (int(layout[0].max()) + 1) * layout[2])
+    return min(layouts, key=lambda layout: (int(layout[0].max()) + 1) * layout[2] * (TOKEN_COST + layout[2]))
 
 
 def best_fit_decreasing(
