@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -125,8 +125,7 @@ class CheckpointStore:
 
     def best(self) -> Stored | None:
         """The one of the highest average; of equals the earliest."""
-        scored = [stored for stored in self.checkpoints() if stored.average > NOT_EVALUATED]
-        return max(scored, key=lambda stored: (stored.average, -stored.step), default=None)
+        return _best(self.checkpoints())
 
     @contextlib.contextmanager
     def local(self, stored: Stored) -> Iterator[Path]:
@@ -182,7 +181,7 @@ class CheckpointStore:
         """Remove all but the last `keep`, the best, and those that still wait for their scores."""
         found = self.checkpoints()
         kept = {stored.name for stored in found[-keep:]} | {s.name for s in found if s.awaits_scores}
-        if best := self.best():
+        if best := _best(found):
             kept.add(best.name)
         for stored in found:
             if stored.name not in kept:
@@ -191,14 +190,17 @@ class CheckpointStore:
                     self._fs.delete_dir(stored.path)
 
     def clear_fragments(self, attempt: str) -> None:
-        """Remove what earlier attempts left half written; nobody writes in them any more."""
-        whole = {stored.path for stored in self.checkpoints()}
+        """Remove what earlier attempts left half written; nobody writes in them any more.
+
+        What has a manifest stays, damaged or not: whoever goes on tells of the damage.
+        """
+        sealed = {stored.path for stored, _ in self._sealed()}
         for info in self._fs.get_file_info(self._below(recursive=True)):
             folder = info.path
             is_one = info.type == FileType.Directory and (
                 _NAME.fullmatch(info.base_name) or info.base_name.startswith(".writing-")
             )
-            if is_one and folder not in whole and f"/{attempt}/" not in folder:
+            if is_one and folder not in sealed and f"/{attempt}/" not in folder:
                 with contextlib.suppress(OSError):
                     self._fs.delete_dir(folder)
 
@@ -226,3 +228,8 @@ class CheckpointStore:
         with self._fs.open_input_stream(path) as stream:
             content: bytes = stream.read()
         return content
+
+
+def _best(found: Sequence[Stored]) -> Stored | None:
+    scored = [stored for stored in found if stored.average > NOT_EVALUATED]
+    return max(scored, key=lambda stored: (stored.average, -stored.step), default=None)

@@ -54,8 +54,9 @@ def train(
     """Train on workers to the last step; arguments as of `launch`, `attempt` is the store's folder for this one.
 
     Raises:
-        ValueError: a mistake that only a worker could see.
-        HangError: a rank did not get on, and there is no further attempt.
+        ValueError: a mistake that only a worker could see, a rank that hangs with no attempt left, or a lost
+            controller; one line.
+        WorkerGroupError: workers failed in another way, more often than `max_failures`.
     """
     store = places.store
     use_gpu = cluster.wants_gpu(settings.use_gpu)

@@ -8,6 +8,7 @@ goes after a fifth of the steps, and another one comes after two fifths.
 """
 
 import argparse
+import json
 import os
 import re
 import statistics
@@ -78,8 +79,7 @@ def workers_by_step(run_dir: Path) -> dict[int, int]:
 
 
 def average_of(run_dir: Path) -> float:
-    import json
-
+    """The average score of a finished run."""
     return float(json.loads((run_dir / "results.json").read_text())["average"])
 
 

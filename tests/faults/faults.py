@@ -82,34 +82,19 @@ def lose_node(scene: Scene) -> None:
 def kill_mlflow(scene: Scene) -> None:
     """The MLflow server is killed, and started again some steps later."""
     server = scene.place.mlflow
-    scene.run.strike()
-    server.stop()
-    try:
-        _wait_for_steps(scene.run, RESTART)
-    finally:
-        server.start()
+    _away(scene.run, server.stop, server.start, RESTART)
 
 
 def hang_mlflow(scene: Scene) -> None:
     """The MLflow server takes connections and answers none, for some steps or a minute."""
     server = scene.place.mlflow
-    scene.run.strike()
-    server.pause()
-    try:
-        _wait_for_steps(scene.run, OUTAGE)
-    finally:
-        server.resume()
+    _away(scene.run, server.pause, server.resume, OUTAGE)
 
 
 def shut_s3(scene: Scene) -> None:
     """The storage's port is closed, its connections are cut; it is back some steps or seconds later."""
     gate = scene.place.s3.gate
-    scene.run.strike()
-    gate.shut()
-    try:
-        _wait_for_steps(scene.run, RESTART)
-    finally:
-        gate.open()
+    _away(scene.run, gate.shut, gate.open, RESTART)
 
 
 def fill_disk(scene: Scene) -> None:
@@ -182,10 +167,15 @@ def _signal_one(scene: Scene, title: bytes, number: signal.Signals) -> None:
         raise NotTried("it had just ended") from error
 
 
-def _wait_for_steps(run: ScriptedRun, seconds: float) -> None:
-    """Until the run has taken some steps, is over, or the time is up."""
-    until = run.harmed.step + STEPS_WITHOUT
-    _hold(lambda: run.step >= until or run.status is not None, seconds)
+def _away(run: ScriptedRun, down: Callable[[], None], up: Callable[[], None], seconds: float) -> None:
+    """Takes something away until the run has taken some steps, is over, or the time is up."""
+    run.strike()
+    down()
+    try:
+        until = run.harmed.step + STEPS_WITHOUT
+        _hold(lambda: run.step >= until or run.status is not None, seconds)
+    finally:
+        up()
 
 
 def _hold(over: Callable[[], bool], seconds: float) -> None:

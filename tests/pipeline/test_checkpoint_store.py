@@ -169,6 +169,16 @@ def test_every_attempt_has_a_folder_and_clears_what_others_left_half_written(sto
     assert steps(store) == [100]
 
 
+def test_a_damaged_checkpoint_stays_to_be_told_of(store: CheckpointStore) -> None:
+    add(store, 100)
+    damaged = add(store, 200)
+    Path(damaged.path, WEIGHTS).write_bytes(b"x")
+    store.clear_fragments(store.new_attempt())
+    told: list[str] = []
+    assert getattr(store.newest_sound(500, told.append), "step", None) == 100
+    assert damaged.name in told[0]
+
+
 def test_a_sealed_folder_tells_what_is_wrong_with_it(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("content")
     with pytest.raises(DamagedCheckpointError, match=MANIFEST):

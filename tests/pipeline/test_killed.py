@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,12 @@ from pipeline.config import Settings
 from pipeline.records import chunks
 from pipeline.train import train
 from tests.pipeline.small_run import STEPS, Finished, make_settings
+from tests.processes import PROC, started_here
 
 ROOT = Path(__file__).parents[2]
 KILLED_AT = (3, 9)  # ends of rounds; the checkpoints before them are of steps 2 and 8, mid-round
 TITLE = b"ray::RayTrainWorker"
-pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are found in /proc")
+pytestmark = pytest.mark.skipif(not (PROC / "self" / "stat").exists(), reason="processes are found in /proc")
 
 
 def settings_of(finished: Finished, folder: Path, backbone: str, **cluster: Any) -> Settings:
@@ -58,31 +59,6 @@ def wait_for_step(run_dir: Path, step: int, running: Callable[[], bool]) -> None
     assert running()
 
 
-def train_workers() -> list[int]:
-    """Process ids of the Ray Train workers of this process's Ray, and of no other Ray on the machine."""
-    return sorted(
-        int(folder.name)
-        for folder in Path("/proc").glob("[0-9]*")
-        if command(folder).startswith(TITLE) and os.getpid() in ancestors(int(folder.name))
-    )
-
-
-def command(folder: Path) -> bytes:
-    try:
-        return (folder / "cmdline").read_bytes()
-    except OSError:  # it has just ended
-        return b""
-
-
-def ancestors(process: int) -> Iterator[int]:
-    while process > 1:
-        try:
-            process = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            return
-        yield process
-
-
 def test_a_run_whose_workers_are_killed_ends_as_if_they_had_not_been(
     ray_run: Finished, tmp_path: Path, tiny_backbone: str
 ) -> None:
@@ -92,7 +68,7 @@ def test_a_run_whose_workers_are_killed_ends_as_if_they_had_not_been(
     def kill() -> None:
         for step, place in zip(KILLED_AT, (0, -1), strict=True):
             wait_for_step(run_dir, step, lambda: not over.is_set())
-            worker = train_workers()[place]
+            worker = started_here(TITLE)[place]
             os.kill(worker, signal.SIGKILL)
             killed.append(worker)
 
