@@ -45,7 +45,7 @@ def select_most_uncertain(
     *,
     task_means: Tensor | None = None,
     copy_from: Mapping[int, int | None] | None = None,
-    max_share_per_task: float | None = None,
+    max_share_per_task: float | Tensor | None = None,
     surplus: str = "zero",
 ) -> tuple[Tensor, Tensor]:
     """Algorithm 1: the k candidates of the highest U = H x (task mean of H) / (largest task mean).
@@ -59,7 +59,8 @@ def select_most_uncertain(
             take: the i-th row of the target gets the i-th source row's. A source of None, or one
             without candidates here, gives the mean score of the candidates that have an entropy.
         max_share_per_task: at most this share of the k rows from one task (at least one row), filled
-            up beyond it only where nothing else is left. None is the paper's rule: no bound.
+            up beyond it only where nothing else is left; or a share per task id, [T]. None is the paper's
+            rule: no bound.
         surplus: score of target rows beyond the source's last: `zero` as published, or `mean` of the
             source's scores.
 
@@ -76,7 +77,8 @@ def select_most_uncertain(
         )
     if k < 1:
         raise ValueError(f"k={k} must be at least 1")
-    if max_share_per_task is not None and not 0 < max_share_per_task <= 1:
+    shares = None if max_share_per_task is None else torch.as_tensor(max_share_per_task, dtype=torch.float64)
+    if shares is not None and not bool(((shares > 0) & (shares <= 1)).all()):
         raise ValueError(f"max_share_per_task={max_share_per_task} must lie in (0, 1]")
     if surplus not in ("zero", "mean"):
         raise ValueError(f"surplus={surplus!r} is not known: use 'zero' or 'mean'")
@@ -94,9 +96,10 @@ def select_most_uncertain(
         if bool(copied.all()):
             return torch.arange(k, device=task_ids.device), torch.zeros_like(scores)
         scores = _copy_scores(scores, task_ids, num_tasks, copies, copied, surplus)
-    if max_share_per_task is None:
+    if shares is None:
         return torch.topk(scores, k).indices, scores
-    return _bounded_top(scores, task_ids, num_tasks, k, max(1, int(max_share_per_task * k))), scores
+    bounds = (shares * k).long().clamp(min=1).to(task_ids.device).expand(max(num_tasks, shares.numel()))
+    return _bounded_top(scores, task_ids, num_tasks, k, bounds), scores
 
 
 def _position_in_task(task_ids: Tensor, num_tasks: int) -> Tensor:
@@ -128,8 +131,8 @@ def _copy_scores(
     return result
 
 
-def _bounded_top(scores: Tensor, task_ids: Tensor, num_tasks: int, k: int, bound: int) -> Tensor:
+def _bounded_top(scores: Tensor, task_ids: Tensor, num_tasks: int, k: int, bounds: Tensor) -> Tensor:
     by_score = torch.argsort(scores, descending=True, stable=True)
-    place_in_task = _position_in_task(task_ids[by_score], num_tasks)
-    beyond_bound = (place_in_task >= bound).long()
+    task = task_ids[by_score]
+    beyond_bound = (_position_in_task(task, num_tasks) >= bounds[task]).long()
     return by_score[torch.argsort(beyond_bound, stable=True)[:k]]

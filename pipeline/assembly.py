@@ -19,7 +19,7 @@ from pipeline.scoring import Selection
 from pipeline.sources import open_source
 from pipeline.tasks.base import Task
 from pipeline.tasks.embedded import TASKS as EMBEDDED_TASKS
-from pipeline.tasks.registry import resolve
+from pipeline.tasks.registry import nearest, resolve
 from pipeline.tasks.task_files import load_task_files
 
 ROUND_ROWS = 100_000_000  # a plan of so many takes 3 GB
@@ -86,7 +86,8 @@ def job_without_data(settings: Settings, tasks: tuple[Task, ...]) -> TrainJob:
     """
     model, sampler, optimisation = settings.model, settings.sampler, settings.train
     names = tuple(task.name for task in tasks)
-    _check_shares(sampler, len(tasks))
+    factors = _factors(sampler, names)
+    _check_shares(sampler, sum(factors) if factors else len(tasks))
     shape = {name: value for name, value in asdict(model).items() if name not in ("backbone", "freeze")}
     shape |= {
         "tasks": list(names),
@@ -129,6 +130,7 @@ def job_without_data(settings: Settings, tasks: tuple[Task, ...]) -> TrainJob:
                 temperature=sampler.temperature,
                 floor=sampler.floor,
                 max_epochs=sampler.max_epochs_per_task,
+                factors=factors,
             ),
             candidates_per_step=round(pool * batch),
             round_steps=sampler.round_steps,
@@ -144,7 +146,7 @@ def job_without_data(settings: Settings, tasks: tuple[Task, ...]) -> TrainJob:
                 for place, task in enumerate(tasks)
                 if task.head.kind == "regression"
             },
-            max_share_per_task=sampler.max_share_per_task,
+            max_share_per_task=_share_per_task(sampler.max_share_per_task, factors),
             dropout=sampler.dropout_while_scoring,
         ),
         smoothing=sampler.smoothing,
@@ -164,17 +166,36 @@ def job_without_data(settings: Settings, tasks: tuple[Task, ...]) -> TrainJob:
     )
 
 
-def _check_shares(sampler: SamplerSettings, num_tasks: int) -> None:
+def _factors(sampler: SamplerSettings, names: tuple[str, ...]) -> tuple[float, ...] | None:
+    """As how many tasks each counts, [T]; None where every one counts as one."""
+    for name in sampler.task_factors:
+        if name not in names:
+            raise ValueError(f"sampler.task_factors: task {name!r} is not in this run{nearest(name, names)}")
+    if not sampler.task_factors:
+        return None
+    return tuple(float(sampler.task_factors.get(name, 1.0)) for name in names)
+
+
+def _share_per_task(
+    share: float | None, factors: tuple[float, ...] | None
+) -> float | tuple[float, ...] | None:
+    """The bound of every task's share of a batch; of each task, [T], where tasks differ."""
+    if share is None or factors is None:
+        return share
+    return tuple(min(1.0, share * factor) for factor in factors)
+
+
+def _check_shares(sampler: SamplerSettings, num_tasks: float) -> None:
     most, floor = sampler.max_share_per_task, sampler.floor
     if most is not None and num_tasks * most < 1:
         raise ValueError(
-            f"sampler.max_share_per_task: {most} for each of {num_tasks} tasks cannot fill a batch: "
+            f"sampler.max_share_per_task: {most} for each of {num_tasks:g} tasks cannot fill a batch: "
             f"give {1 / num_tasks:.3g} or more"
         )
     # The default stands for "a little": of more tasks than it was made for each gets as much as there is.
     if num_tasks * floor > 1 and floor != SamplerSettings.floor:
         raise ValueError(
-            f"sampler.floor: {floor} for each of {num_tasks} tasks is more than there is to share: "
+            f"sampler.floor: {floor} for each of {num_tasks:g} tasks is more than there is to share: "
             f"give at most {1 / num_tasks:.3g}"
         )
 

@@ -107,6 +107,8 @@ class SamplerSettings:
         max_epochs_per_task: Most passes over a task's rows in a run, counted in candidates; null sets no bound.
         dropout_while_scoring: Score candidates with dropout on, as the published code does.
         max_share_per_task: Largest share of a trained batch that one task may take; null sets no bound.
+        task_factors: Tasks that count as several, or as a part of one: {cola: 3} gives CoLA three times the candidates,
+            the bound of a batch and the weight in the loss that it would have.
     """
 
     policy: Literal["uniform", "size", "temperature", "uncertainty"] = "uncertainty"
@@ -119,6 +121,7 @@ class SamplerSettings:
     max_epochs_per_task: float | None = None
     dropout_while_scoring: bool = False
     max_share_per_task: float | None = None
+    task_factors: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

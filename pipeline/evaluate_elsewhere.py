@@ -11,7 +11,6 @@ from ray.train import Checkpoint
 from camtl import CaMtlModel
 from pipeline.checkpoint import MODEL
 from pipeline.checkpoint_store import NOT_EVALUATED, CheckpointStore
-from pipeline.distributed import has_bfloat16
 from pipeline.evaluate import EvalSet, measure, predict_all
 from pipeline.job import TrainJob
 from pipeline.scoring import Arithmetic
@@ -38,7 +37,6 @@ def evaluate_checkpoint(
     name = Path(checkpoint.path).name
     try:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        bfloat16 = has_bfloat16(device) if job.precision == "auto" else job.precision == "bf16"
         tables = {
             task: {split: ray.get(reference) for split, reference in part.items()}
             for task, part in evals.items()
@@ -47,7 +45,7 @@ def evaluate_checkpoint(
             model = CaMtlModel.from_pretrained(Path(folder) / MODEL)
         torch.nn.Module.to(model, device)
         sets = EvalSet.of_tables(job.mixture.tasks, tables)
-        predictions = predict_all(model, sets, Arithmetic(device, bfloat16))
+        predictions = predict_all(model, sets, Arithmetic.of(device, job.precision))
         assert predictions is not None  # a task of its own is rank 0 of one
         scores = measure(job.tasks, predictions)
     except BaseException:

@@ -18,7 +18,6 @@ from pipeline import cluster
 from pipeline.assembly import load_data
 from pipeline.config import Settings
 from pipeline.data_check import check_data
-from pipeline.distributed import has_bfloat16
 from pipeline.evaluate import EvalSet, Share, majority, measure, merge_shares, predict_share
 from pipeline.prepared import read_labels
 from pipeline.scoring import Arithmetic
@@ -108,5 +107,6 @@ def _share(
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // count))
     model: CaMtlModel = CaMtlModel.from_pretrained(weights)
     nn.Module.to(model, device)
-    bfloat16 = has_bfloat16(device) if precision == "auto" else precision == "bf16"
-    return predict_share(model, EvalSet.of_tables(names, evals), Arithmetic(device, bfloat16), rank, count)
+    return predict_share(
+        model, EvalSet.of_tables(names, evals), Arithmetic.of(device, precision), rank, count
+    )

@@ -1,7 +1,8 @@
 """What every rank of a training run is told."""
 
+import json
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 from pipeline.mixture import Mixture
 from pipeline.scoring import Selection
@@ -55,19 +56,17 @@ class TrainJob:
     def fingerprint(self) -> dict[str, Any]:
         """What must not change when a run goes on, for it decides which rows are drawn and trained on."""
         mixture = self.mixture
-        return {
+        told = {
             "tasks": list(mixture.tasks),
             "sizes": list(mixture.sizes),
             "seed": mixture.seed,
             "policy": mixture.policy,
             "options": asdict(mixture.options),
-            "selection": {
-                **asdict(self.selection),
-                "copy_from": {str(target): source for target, source in self.selection.copy_from.items()},
-            },
+            "selection": asdict(self.selection),
             "smoothing": self.smoothing,
             "candidates_per_step": mixture.candidates_per_step,
             "round_steps": mixture.round_steps,
             "max_steps": mixture.max_steps,
             "batch_size": self.batch_size,
         }
+        return cast(dict[str, Any], json.loads(json.dumps(told)))  # as it comes back out of a checkpoint

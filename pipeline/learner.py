@@ -1,6 +1,7 @@
 """One optimiser step on rows of mixed tasks, equal to one worker's on the union of all ranks' rows."""
 
 import contextlib
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -62,6 +63,7 @@ class Learner:
         *,
         max_grad_norm: float,
         gradient_accumulation: int,
+        task_factors: Sequence[float] | None = None,
     ) -> None:
         self.model = model
         self.optimizer = optimizer
@@ -70,6 +72,7 @@ class Learner:
         self.tokens = TokenCount()
         self._max_grad_norm = max_grad_norm
         self._gradient_accumulation = gradient_accumulation
+        self._factors = np.ones(len(model.config.tasks)) if task_factors is None else np.asarray(task_factors)
         self._wrapped: nn.Module = model
         if world_size() > 1:
             self._wrapped = DistributedDataParallel(
@@ -80,7 +83,8 @@ class Learner:
         """Train on this rank's rows.
 
         The loss is the mean over the tasks present in the GLOBAL batch, each task's summed loss
-        divided by its global row count (so that workers do not change the gradients).
+        divided by its global row count (so that workers do not change the gradients). A task of factor f
+        counts as f tasks.
 
         Args:
             rows: this rank's rows, at least one.
@@ -91,13 +95,14 @@ class Learner:
             on the device.
         """
         self.model.train()
-        tasks_present = float((rows_per_task > 0).sum())
+        present = self._factors * (rows_per_task > 0)
+        weights = present / present.sum() / np.maximum(rows_per_task, 1)  # of a row of each task, in the loss
         losses, entropy = torch.zeros(2, len(rows_per_task), device=self.arithmetic.device)
         chunks = np.array_split(np.arange(len(rows)), min(self._gradient_accumulation, len(rows)))
         for number, chunk in enumerate(chunks):
             last = number == len(chunks) - 1
             with contextlib.nullcontext() if last else self._without_sync():
-                self._backward(rows.take(chunk), rows_per_task, tasks_present, losses, entropy)
+                self._backward(rows.take(chunk), weights, losses, entropy)
         for task in np.flatnonzero(rows_per_task == 0):  # a zero from DDP would decay the head all the same
             self.model.heads[self.model.config.tasks[task]].zero_grad(set_to_none=True)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self._max_grad_norm)
@@ -109,8 +114,7 @@ class Learner:
     def _backward(
         self,
         rows: TokenRows,
-        rows_per_task: NDArray[np.float64],
-        tasks_present: float,
+        weights: NDArray[np.float64],
         losses: Tensor,
         entropy: Tensor,
     ) -> None:
@@ -130,7 +134,7 @@ class Learner:
             losses[task] += summed.detach()
             uncertainty = self.model.head(task).row_uncertainty(output.logits[names[task]].detach(), where)
             entropy[task] += uncertainty.sum()
-            loss = loss + summed / (float(rows_per_task[task]) * tasks_present)
+            loss = loss + summed * float(weights[task])
         (loss * world_size()).backward()  # DDP takes the mean over ranks, the global loss is a sum
 
     def _untouched(self, output: CaMtlOutput) -> Tensor:

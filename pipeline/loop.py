@@ -14,18 +14,17 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from camtl import CaMtlConfig, CaMtlModel, TokenRows
+from camtl import TokenRows
 from camtl.backbones import resolve_backbone
-from camtl.freezing import freeze
+from pipeline.build import build_learner
 from pipeline.checkpoint import load_checkpoint, save_checkpoint
 from pipeline.checkpoint_store import NOT_EVALUATED
-from pipeline.distributed import all_reduce_sum, has_bfloat16, rank, share, world_size
+from pipeline.distributed import all_reduce_sum, rank, share, world_size
 from pipeline.evaluate import EvalSet, measure, predict_all
 from pipeline.job import TrainJob
-from pipeline.learner import Learner, make_optimizer, make_schedule
+from pipeline.learner import Learner
 from pipeline.mixture import CandidateStream, Fetch, Mixture
 from pipeline.records import Records
 from pipeline.run_log import RunLog
@@ -155,45 +154,21 @@ class Run:
         resume_from: Path | None,
     ) -> "Run":
         """Build everything, and restore it where there is a checkpoint."""
-        torch.manual_seed(mixture.seed)
-        model = CaMtlModel.from_backbone(job.backbone, CaMtlConfig(**job.model))
-        nn.Module.to(model, device)
-        freeze(model, job.freeze)
-        if job.gradient_checkpointing:
-            model.gradient_checkpointing_enable()
-        if job.compile:
-            model.encode = torch.compile(model.encode, dynamic=True)  # type: ignore[method-assign]
-        optimizer = make_optimizer(
-            model,
-            learning_rate=job.learning_rate,
-            new_parameters_learning_rate=job.new_parameters_learning_rate,
-            weight_decay=job.weight_decay,
-        )
-        schedule = make_schedule(optimizer, mixture.max_steps, job.warmup_proportion)
+        learner = build_learner(replace(job, mixture=mixture), device)
         state = SamplerState.initial(len(job.tasks))
         if resume_from is not None:
             state = load_checkpoint(
                 resume_from,
-                model=model,
-                optimizer=optimizer,
-                schedule=schedule,
+                model=learner.model,
+                optimizer=learner.optimizer,
+                schedule=learner.schedule,
                 fingerprint=job.fingerprint(),
             )
-        bfloat16 = has_bfloat16(device)
-        learner = Learner(
-            model,
-            optimizer,
-            schedule,
-            Arithmetic(device, bfloat16 if job.precision == "auto" else job.precision == "bf16"),
-            max_grad_norm=job.max_grad_norm,
-            gradient_accumulation=job.gradient_accumulation,
-        )
         scored = TokenCount()
         log = RunLog(len(job.tasks), learner.tokens, scored, stream, device, resumed_at=state.step)
         tokenizer = AutoTokenizer.from_pretrained(resolve_backbone(job.tokenizer))
-        return Run(
-            job, mixture, eval_sets, learner, Arithmetic(device, bfloat16), scored, tokenizer, state, log
-        )
+        scoring = Arithmetic.of(device)
+        return Run(job, mixture, eval_sets, learner, scoring, scored, tokenizer, state, log)
 
     def step(self, candidates: TokenRows, weights: Floats) -> None:
         """Choose among the candidates of a step and learn from the chosen."""

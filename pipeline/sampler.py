@@ -21,11 +21,13 @@ class PolicyOptions:
         temperature: tau of `temperature`; 1 is `size`, larger is nearer to `uniform`.
         floor: smallest share of any task under `uncertainty`.
         max_epochs: most passes over a task's rows in a run, under any policy; None sets no bound.
+        factors: as how many tasks each counts, under any policy, [T]; None is one each.
     """
 
     temperature: float = 2.0
     floor: float = 0.02
     max_epochs: float | None = None
+    factors: tuple[float, ...] | None = None
 
 
 def uniform(sizes: Floats, uncertainty: Floats, options: PolicyOptions) -> Floats:
@@ -101,6 +103,8 @@ def task_weights(
     _check_shares("uncertainty", np.where(np.isnan(known), 0.0, known), tasks)
     weights = POLICIES[policy](rows, known, options)
     _check_shares(f"weight under sampler policy {policy!r}", weights, tasks)
+    if options.factors is not None:
+        weights = weights * np.asarray(options.factors)
     weights = weights / weights.sum()
     if options.max_epochs is None:
         return weights

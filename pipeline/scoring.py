@@ -14,6 +14,7 @@ from torch import Tensor
 
 from camtl import CaMtlModel, PackedBatch, TokenRows
 from camtl.uncertainty import select_most_uncertain
+from pipeline.distributed import has_bfloat16
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,11 @@ class Arithmetic:
 
     device: torch.device
     bfloat16: bool
+
+    @staticmethod
+    def of(device: torch.device, precision: str = "auto") -> "Arithmetic":
+        """`bf16`, `fp32`, or `auto`: bf16 where the device has it."""
+        return Arithmetic(device, has_bfloat16(device) if precision == "auto" else precision == "bf16")
 
     def autocast(self) -> AbstractContextManager[None]:
         """The context that the model is called in."""
@@ -113,24 +119,26 @@ class Selection:
         by_uncertainty: take the most uncertain ones; otherwise the first ones.
         per_task_pool: the pool is Algorithm 1's, and surplus regression rows score 0 as published.
         copy_from: {task without an entropy: task whose scores stand in for its own, or None}.
-        max_share_per_task: bound on one task's share of a trained batch; None is the paper's rule.
+        max_share_per_task: bound on one task's share of a trained batch, or one for each task, [T]; None is the
+            paper's rule.
         dropout: score with dropout on, as the published code does.
     """
 
     by_uncertainty: bool
     per_task_pool: bool
     copy_from: Mapping[int, int | None]
-    max_share_per_task: float | None
+    max_share_per_task: float | tuple[float, ...] | None
     dropout: bool
 
     def choose(self, entropy: Tensor, task_ids: NDArray[np.int64], k: int) -> NDArray[np.int64]:
         """Numbers of the k candidates to train on, [k]."""
+        share = self.max_share_per_task
         chosen, _ = select_most_uncertain(
             entropy,
             torch.from_numpy(task_ids),
             k,
             copy_from=self.copy_from,
-            max_share_per_task=self.max_share_per_task,
+            max_share_per_task=torch.tensor(share) if isinstance(share, tuple) else share,
             surplus="zero" if self.per_task_pool else "mean",
         )
         return chosen.numpy()

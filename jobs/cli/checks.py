@@ -64,6 +64,10 @@ RULES: dict[str, Rule] = {
     "sampler.floor": BELOW_1,
     "sampler.max_epochs_per_task": POSITIVE,
     "sampler.max_share_per_task": SHARE,
+    "sampler.task_factors": (
+        lambda value: all(0 < factor < inf for factor in value.values()),
+        "numbers above 0, by the names of tasks",
+    ),
     "train.batch_size": COUNT,
     "train.max_steps": COUNT,
     "train.epochs": COUNT,

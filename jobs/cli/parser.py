@@ -31,6 +31,7 @@ _WORDS: dict[Any, str] = {
     NoneType: "null",
     tuple[str, ...]: "a list such as [cola,rte]",
     tuple[int, int]: "[min, max]",
+    dict[str, float]: "a mapping such as {cola: 3}",
 }
 
 

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import nn
 
-from camtl import CaMtlConfig, CaMtlModel, TokenRows
-from camtl.freezing import freeze
-from pipeline.distributed import has_bfloat16
+from camtl import TokenRows
+from pipeline.build import build_learner
 from pipeline.doctor.finding import Finding
 from pipeline.job import TrainJob
-from pipeline.learner import Learner, make_optimizer, make_schedule
-from pipeline.scoring import Arithmetic
 
 NAME = "one batch"
 
@@ -46,29 +42,10 @@ def try_batch(job: TrainJob, rows: TokenRows, device: torch.device) -> Tried:
         device: Where.
     """
     began = time.perf_counter()
-    torch.manual_seed(job.mixture.seed)
-    model = CaMtlModel.from_backbone(job.backbone, CaMtlConfig(**job.model))
-    nn.Module.to(model, device)
-    freeze(model, job.freeze)
-    if job.gradient_checkpointing:
-        model.gradient_checkpointing_enable()
-    optimizer = make_optimizer(
-        model,
-        learning_rate=job.learning_rate,
-        new_parameters_learning_rate=job.new_parameters_learning_rate,
-        weight_decay=job.weight_decay,
-    )
-    bfloat16 = has_bfloat16(device) if job.precision == "auto" else job.precision == "bf16"
-    learner = Learner(
-        model,
-        optimizer,
-        make_schedule(optimizer, 1, 0.0),
-        Arithmetic(device, bfloat16),
-        max_grad_norm=job.max_grad_norm,
-        gradient_accumulation=1,
-    )
+    mixture = replace(job.mixture, max_steps=1)
+    learner = build_learner(replace(job, mixture=mixture, warmup_proportion=0.0), device)
     bad: list[str] = []
-    for name, parameter in model.named_parameters():
+    for name, parameter in learner.model.named_parameters():
         if parameter.requires_grad:
             parameter.register_post_accumulate_grad_hook(lambda p, name=name: _note(name, p, bad))
     built = time.perf_counter()

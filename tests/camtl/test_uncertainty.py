@@ -122,6 +122,14 @@ def test_a_bound_gives_the_place_of_one_tasks_third_row_to_another_task() -> Non
     assert select_most_uncertain(entropy, tasks, 4, max_share_per_task=0.25)[0].tolist() == [0, 3, 1, 2]
 
 
+def test_each_task_may_have_a_bound_of_its_own() -> None:
+    entropy, tasks = torch.tensor([0.9, 0.8, 0.7, 0.6, 0.1]), torch.tensor([0, 0, 0, 1, 1])
+    shares = torch.tensor([0.75, 0.25, 1.0])  # of a third task nothing is there
+    assert select_most_uncertain(entropy, tasks, 4, max_share_per_task=shares)[0].tolist() == [0, 1, 2, 3]
+    shares = torch.tensor([0.25, 0.75, 1.0])
+    assert select_most_uncertain(entropy, tasks, 4, max_share_per_task=shares)[0].tolist() == [0, 3, 4, 1]
+
+
 @settings(deadline=None)
 @given(candidates(), st.integers(1, 50), st.sampled_from(["zero", "mean"]), st.sampled_from([None, 1, 2]))
 def test_a_task_without_entropy_takes_its_sources_scores_by_position(

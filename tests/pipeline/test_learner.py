@@ -69,6 +69,18 @@ def test_the_gradient_is_that_of_the_mean_over_the_tasks_present() -> None:
         torch.testing.assert_close(moved, before[name] - 0.1 * gradient, rtol=0, atol=1e-6)
 
 
+def test_a_task_of_factor_3_counts_in_the_loss_as_three() -> None:
+    model, same = make_model("base"), make_model("base")
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    make_learner(model, task_factors=[3.0, 1.0, 0.5]).step(ROWS, counts(ROWS))
+    losses = same(packed=PackedBatch.pack(ROWS), labels=ROWS.labels_by_task(NAMES)).task_losses
+    three, two, rated = (losses[name] for name in NAMES)
+    ((3 * three + two + 0.5 * rated) / 4.5).backward()
+    for name, gradient in gradients(same).items():
+        moved = dict(model.named_parameters())[name].detach()
+        torch.testing.assert_close(moved, before[name] - 0.1 * gradient, rtol=0, atol=1e-6)
+
+
 def test_a_step_tells_summed_losses_and_entropies_per_task() -> None:
     model = make_model("base")
     with torch.no_grad():

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ def weights(
     means: Sequence[float],
     drawn: Sequence[int] | None = None,
     rows_left: int = 100,
-    **options: float,
+    **options: Any,
 ) -> list[float]:
     names = [f"task-{number}" for number in range(len(sizes))]
     return task_weights(
@@ -52,6 +53,13 @@ def test_policies_by_hand() -> None:
     assert weights("uncertainty", sizes, means, floor=0.1) == pytest.approx(
         [0.1 + 0.8 * 0.25, 0.1 + 0.8 * 0.75]
     )
+
+
+def test_a_task_of_factor_3_is_drawn_as_three_under_any_policy() -> None:
+    sizes, means, factors = [900, 100], [0.2, 0.6], (1.0, 3.0)
+    assert weights("uniform", sizes, means, factors=factors) == pytest.approx([1 / 4, 3 / 4])
+    assert weights("size", sizes, means, factors=factors) == pytest.approx([0.75, 0.25])
+    assert weights("uncertainty", sizes, means, floor=0.0, factors=factors) == pytest.approx([0.1, 0.9])
 
 
 def test_a_task_that_was_not_measured_counts_as_the_mean_of_the_others() -> None:
