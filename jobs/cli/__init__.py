@@ -38,7 +38,7 @@ def parse_settings(argv: Sequence[str], description: str, examples: str) -> Sett
     parser.set_defaults({"train.max_steps": None})
     if uri := os.environ.get("MLFLOW_TRACKING_URI"):
         parser.set_defaults({"run.tracking_uri": uri})
-    settings = parser.settings(_with_config_of_resumed_run(argv))
+    settings, _ = parser.settings(_with_config_of_resumed_run(argv))
     if settings.train.max_steps is None and settings.train.epochs is None:
         settings = replace(settings, train=replace(settings.train, max_steps=TrainSettings.max_steps))
     try:

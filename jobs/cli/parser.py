@@ -6,7 +6,8 @@ that is empty or written twice. What a user sees is made here instead.
 
 import argparse
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
@@ -17,12 +18,18 @@ from jsonargparse import ActionConfigFile, ArgumentParser, DefaultHelpFormatter
 from jobs.cli.errors import did_you_mean, fail
 from pipeline.config import Settings
 
+
+def fields_of(sections: Mapping[str, type]) -> dict[str, Any]:
+    """{section.field: its type} of sections of settings."""
+    return {
+        f"{section}.{name}": hint
+        for section, kind in sections.items()
+        for name, hint in get_type_hints(kind).items()
+    }
+
+
 SECTIONS: dict[str, type] = get_type_hints(Settings)
-FIELDS: dict[str, Any] = {
-    f"{section}.{name}": hint
-    for section, kind in SECTIONS.items()
-    for name, hint in get_type_hints(kind).items()
-}
+FIELDS = fields_of(SECTIONS)
 _WORDS: dict[Any, str] = {
     bool: "true or false",
     int: "a whole number",
@@ -32,38 +39,45 @@ _WORDS: dict[Any, str] = {
     tuple[str, ...]: "a list such as [cola,rte]",
     tuple[int, int]: "[min, max]",
     dict[str, float]: "a mapping such as {cola: 3}",
+    dict[str, Any]: "a mapping",
 }
 
 
 class SettingsParser(ArgumentParser):
     """Parses `--config file.yaml` and `--section.field value`; every error is one line and exit code 2."""
 
-    def __init__(self, description: str, examples: str) -> None:
-        """Takes the job's description and its example command lines, for `--help`."""
+    def __init__(self, description: str, examples: str, extra: Mapping[str, type] | None = None) -> None:
+        """Takes the job's description and its example command lines, for `--help`.
+
+        `extra` are sections that this job has beside those of a run, {name: dataclass}.
+        """
+        self.sections = {**SECTIONS, **(extra or {})}
+        self.fields = fields_of(self.sections)
         super().__init__(
             usage="%(prog)s [--config file.yaml] [--section.field value ...]",
             description=description,
             epilog=f"examples:\n{examples}",
-            formatter_class=_HelpFormatter,
+            formatter_class=partial(_HelpFormatter, fields=self.fields),
             allow_abbrev=False,
         )
         self.add_argument("--config", action=_ConfigFile, help="YAML file of settings; later arguments win")
-        for section, kind in SECTIONS.items():
+        for section, kind in self.sections.items():
             self.add_class_arguments(kind, section)
         for action in self._actions:
-            if action.dest in SECTIONS:
+            if action.dest in self.sections:
                 action.help = argparse.SUPPRESS  # `--train file.yaml`: --config does that for all sections
-            elif action.dest in FIELDS and not action.choices:
+            elif action.dest in self.fields and not action.choices:
                 action.metavar = ""  # the help text says what a value looks like
 
-    def settings(self, argv: Sequence[str]) -> Settings:
-        """The settings as given, with nothing checked but names and types."""
+    def settings(self, argv: Sequence[str]) -> tuple[Settings, dict[str, Any]]:
+        """The settings as given, and the job's own sections, with nothing checked but names and types."""
         parsed = self.parse_args(list(argv))
-        for name, hint in FIELDS.items():
+        for name, hint in self.fields.items():
             # jsonargparse takes a null in YAML for any type.
             if parsed[name] is None and NoneType not in get_args(hint):
-                fail(_wrong_value(name, "null"))
-        return Settings(**{section: kind(**vars(parsed[section])) for section, kind in SECTIONS.items()})
+                fail(wrong_value(name, hint, "null"))
+        made = {section: kind(**vars(parsed[section])) for section, kind in self.sections.items()}
+        return Settings(**{section: made.pop(section) for section in SECTIONS}), made
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Takes the place of the usage dump."""
@@ -72,24 +86,27 @@ class SettingsParser(ArgumentParser):
             if not argument.startswith("-"):
                 fail(f"unexpected argument {argument!r}: settings are given as --section.field value")
             name = argument.lstrip("-").split("=")[0]
-            fail(f"unknown setting --{name}{did_you_mean(name, FIELDS)}")
+            fail(f"unknown setting --{name}{did_you_mean(name, self.fields)}")
         name = next(iter(re.findall(r'Parser key "(\w+(?:\.\w+)?)"', message)), "")
-        if name in SECTIONS:
+        if name in self.sections:
             fail(
                 f"--{name}: settings are given one by one, as --{name}.field value, or in a file by --config"
             )
         value = re.findall(r"(?:Got|Given) value: (.*)", message)
-        fail(_wrong_value(name, value[-1]) if name in FIELDS and value else message.removeprefix("argument "))
+        if name in self.fields and value:
+            fail(wrong_value(name, self.fields[name], value[-1]))
+        fail(message.removeprefix("argument "))
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
     """Keeps the line breaks of the examples and says types in words."""
 
-    def __init__(self, prog: str) -> None:
+    def __init__(self, prog: str, fields: Mapping[str, Any]) -> None:
         super().__init__(prog, max_help_position=40)
+        self._fields = fields
 
     def _get_help_string(self, action: argparse.Action) -> str:
-        words = _expected(FIELDS[action.dest]) if action.dest in FIELDS else "%(type)s"
+        words = _expected(self._fields[action.dest]) if action.dest in self._fields else "%(type)s"
         return super()._get_help_string(action).replace("type: %(type)s, ", f"{words}; ")
 
 
@@ -98,11 +115,11 @@ class _ConfigFile(ActionConfigFile):
 
     def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
         """Checks the file, then reads it as jsonargparse does."""
-        _check_names(values)
+        _check_names(values, parser.sections, parser.fields)
         super().__call__(parser, cfg, values, option_string)
 
 
-def _check_names(path: str) -> None:
+def _check_names(path: str, sections: Mapping[str, type], fields: Mapping[str, Any]) -> None:
     try:
         text = Path(path).read_text(encoding="utf-8")
         root = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -117,13 +134,13 @@ def _check_names(path: str) -> None:
     except (ValueError, LookupError, AttributeError, RecursionError) as error:  # PyYAML's own slips
         fail(f"{path}: not valid YAML: {error}")
     for section, line, body in _entries(root, path, "the file"):
-        if section not in SECTIONS:
+        if section not in sections:
             # A setting written without its section is the likelier slip than a section spelt wrong.
-            known = FIELDS if any(name.endswith(f".{section}") for name in FIELDS) else SECTIONS
+            known = fields if any(name.endswith(f".{section}") for name in fields) else sections
             fail(f"{path}:{line}: unknown section {section!r}{did_you_mean(section, known)}")
         for field, line, _ in _entries(body, path, f"section {section!r}"):
-            if (name := f"{section}.{field}") not in FIELDS:
-                fail(f"{path}:{line}: unknown setting {name}{did_you_mean(name, FIELDS)}")
+            if (name := f"{section}.{field}") not in fields:
+                fail(f"{path}:{line}: unknown setting {name}{did_you_mean(name, fields)}")
 
 
 def _entries(node: yaml.Node | None, path: str, what: str) -> list[tuple[str, int, yaml.Node]]:
@@ -139,9 +156,10 @@ def _entries(node: yaml.Node | None, path: str, what: str) -> list[tuple[str, in
     return entries
 
 
-def _wrong_value(name: str, value: str) -> str:
-    choices = [choice for part in _alternatives(FIELDS[name]) for choice in _choices(part)]
-    return f"{name}: expected {_expected(FIELDS[name])}, got {value!r}{did_you_mean(value, choices)}"
+def wrong_value(name: str, hint: Any, value: str) -> str:
+    """The message about a value of another type than its setting's."""
+    choices = [choice for part in _alternatives(hint) for choice in _choices(part)]
+    return f"{name}: expected {_expected(hint)}, got {value!r}{did_you_mean(value, choices)}"
 
 
 def _expected(hint: Any) -> str:

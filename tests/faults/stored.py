@@ -54,7 +54,12 @@ class Checkpoint:
 
     def problems(self) -> Iterator[str]:
         """What its files have other than its manifest tells."""
-        for name, told in json.loads(self.read(MANIFEST))["files"].items():
+        try:
+            manifest = json.loads(self.read(MANIFEST))
+        except ValueError:
+            yield f"{self.path}: its manifest of {self.files[MANIFEST]} bytes cannot be read"
+            return
+        for name, told in manifest["files"].items():
             if name not in self.files:
                 yield f"{self.path}: no {name}"
             elif hashlib.sha256(self.read(name)).hexdigest() != told["sha256"]:

@@ -1,0 +1,117 @@
+"""Hold runs against each other: `python jobs/compare.py RUN [RUN ...] [--query "..."]`."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+sys.path[0] = str(
+    Path(__file__).resolve().parents[1]
+)  # in place of jobs/, whose evaluate.py is also a library
+
+from jobs.cli.errors import fail
+
+DESCRIPTION = """\
+Compare finished runs in MLflow: a table per task with mean and spread over seeds, what each run cost, which
+settings differ, and a paired test where two groups share three seeds. Runs that differ in their seed only
+make one group; the first group is the one that the others are held against."""
+EXAMPLES = """\
+examples:
+  python jobs/compare.py base-20260101-120000 plain-20260101-130000
+  python jobs/compare.py my-sweep                               # the children of a parent
+  python jobs/compare.py --query "params.`data.source` = 'hub'"
+  python jobs/compare.py --name plain=run-1 --name ca-mtl=run-2 --tracking_uri http://mlflow:5000"""
+WIDEST = 4  # groups in one printed table
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        fail(message)
+
+
+def main() -> None:
+    """Parse, find, group, print, write."""
+    parser = _Parser(
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("runs", nargs="*", metavar="RUN", help="id or name of a run, or of a parent of runs")
+    parser.add_argument("--query", help="filter in MLflow's language")
+    parser.add_argument(
+        "--name",
+        action="append",
+        default=[],
+        metavar="NAME=RUN",
+        help="a run under a name of yours; again for each",
+    )
+    parser.add_argument(
+        "--tracking_uri", default=os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+    )
+    parser.add_argument("--experiment", default="camtl")
+    parser.add_argument("--output_dir", default="compare")
+    asked = parser.parse_args()
+    if not (asked.runs or asked.query or asked.name):
+        fail("no runs: give ids or names of runs, or --query")
+    named = [entry.partition("=") for entry in asked.name]
+    for entry, (name, _, reference) in zip(asked.name, named, strict=True):
+        if not (name and reference):
+            fail(f"--name {entry}: write it as NAME=RUN")
+    from pipeline.compare.groups import group_runs
+    from pipeline.compare.report import write_report
+    from pipeline.compare.runs import RunFinder
+    from pipeline.data_check import check_writable
+
+    try:
+        check_writable("--output_dir", asked.output_dir)
+        finder = RunFinder(asked.tracking_uri, asked.experiment)
+        found = [run for name, _, reference in named for run in finder.by_reference(reference, name)]
+        found += [run for reference in asked.runs for run in finder.by_reference(reference)]
+        found += finder.by_query(asked.query) if asked.query else []
+        once = {run.run_id: run for run in reversed(found)}
+        groups, passed_over = group_runs(
+            [once[run_id] for run_id in dict.fromkeys(run.run_id for run in found)]
+        )
+        remarks = [*finder.remarks, *passed_over]
+        written = write_report(groups, remarks, asked.output_dir)
+    except ValueError as error:
+        fail(str(error))
+    _show(groups, remarks, written)
+
+
+def _show(groups: list, remarks: list[str], written: list[str]) -> None:  # type: ignore[type-arg]
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from pipeline.compare.report import CAUTION
+    from pipeline.compare.table import in_words, rows_of, tests_of
+
+    console = Console(width=100, highlight=False)
+    rows = rows_of(groups)
+    for start in range(0, len(groups), WIDEST):
+        places = range(start, min(start + WIDEST, len(groups)))
+        table = Table("task", "metric", title="means over seeds")
+        for place in places:
+            table.add_column(Text(groups[place].label), justify="right")
+        for row in rows:
+            cells = (Text(row.cells[p], style="bold" if p in row.best else "") for p in places)
+            table.add_row(row.name, row.metric, *cells, end_section=row.name.startswith("average"))
+        console.print(table)
+    for name in groups[0].settings:
+        console.print(Text(f"differs: {name}  " + " | ".join(group.settings[name] for group in groups)))
+    for group, tests in zip(groups[1:], tests_of(groups), strict=True):
+        for (task, metric), test in tests.items():
+            if task.startswith("average") and not metric:
+                console.print(Text(f"{group.label} against {groups[0].label}: {task} {in_words(test)}"))
+    if len(groups) > 1:
+        console.print(Text(CAUTION))
+    for remark in remarks:
+        console.print(Text(f"note: {remark}"))
+    console.print(Text(f"written to {', '.join(written)}"), soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()
