@@ -4,13 +4,16 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 sys.path[0] = str(
     Path(__file__).resolve().parents[1]
 )  # in place of jobs/, whose evaluate.py is also a library
 
 from jobs.cli.errors import fail
+
+if TYPE_CHECKING:  # --help is to be quick
+    from pipeline.compare.groups import Group
 
 DESCRIPTION = """\
 Compare finished runs in MLflow: a table per task with mean and spread over seeds, what each run cost, which
@@ -81,7 +84,7 @@ def main() -> None:
     _show(groups, remarks, written)
 
 
-def _show(groups: list, remarks: list[str], written: list[str]) -> None:  # type: ignore[type-arg]
+def _show(groups: "list[Group]", remarks: list[str], written: list[str]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

@@ -11,6 +11,8 @@ from pipeline.compare.statistics import spread
 from pipeline.compare.table import score_values
 from pipeline.figures import COLOURS, INK, _plain, _save
 
+MARKERS = "osD^v<>"  # one for every eight groups
+
 
 def compare_figure(groups: Sequence[Group], path: str) -> None:
     """Draws each task's score, the mean of its metrics, and the average; pale dots are single seeds."""
@@ -39,9 +41,8 @@ def compare_figure(groups: Sequence[Group], path: str) -> None:
             panel.plot(
                 values, [at] * len(values), "o", color=colour, alpha=0.3, markersize=4, linestyle="none"
             )
-            panel.errorbar(
-                middle, at, xerr=deviation, fmt="osD^v<>"[place // len(COLOURS) % 7], color=colour, capsize=3, label=label
-            )  # fmt: skip
+            marker = MARKERS[place // len(COLOURS) % len(MARKERS)]
+            panel.errorbar(middle, at, xerr=deviation, fmt=marker, color=colour, capsize=3, label=label)
             label = None  # once in the legend
     panel.set_yticks(range(len(tasks)), list(tasks))
     panel.invert_yaxis()

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from pipeline.compare.figure import compare_figure
 from pipeline.compare.groups import Group
-from pipeline.compare.table import COSTS, in_words, rows_of, score_values, tests_of
+from pipeline.compare.table import COSTS, in_words, rows_of, tests_of
 
 CAUTION = (
-    "Paired t-tests over the seeds that both groups have, scores against the first group's. A p over three seeds is weak "
-    "evidence, and no p is corrected for the number of tasks or groups."
+    "Paired t-tests over the seeds that both groups have, scores against the first group's. A p over three seeds is "
+    "weak evidence, and no p is corrected for the number of tasks or groups."
 )
 
 
@@ -25,7 +25,7 @@ def write_report(groups: Sequence[Group], remarks: Sequence[str], folder: str) -
     texts = {
         "compare.md": markdown(groups, remarks),
         "compare.csv": values_csv(groups),
-        "compare_tests.csv": tests_csv(groups),
+        "compare_tests.csv": differences_csv(groups),
     }
     place = Path(folder)
     try:
@@ -84,7 +84,7 @@ def values_csv(groups: Sequence[Group]) -> str:
     return _csv(lines)
 
 
-def tests_csv(groups: Sequence[Group]) -> str:
+def differences_csv(groups: Sequence[Group]) -> str:
     """A line for every score of every group after the first; low, high and p are empty without a test."""
     lines: list[list[object]] = [
         ["group", "against", "task", "metric", "seeds", "difference", "low", "high", "p"]

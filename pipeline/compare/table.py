@@ -76,7 +76,9 @@ def rows_of(groups: Sequence[Group]) -> list[Row]:
         means = [round(mean(scores.values()), 2) if scores else None for scores in by_group]
         top = max(value for value in means if value is not None)
         best = tuple(place for place, value in enumerate(means) if value == top) if len(groups) > 1 else ()
-        rows.append(Row(task, metric, tuple(_cell(list(s.values()), ".2f") for s in by_group), best))
+        rows.append(
+            Row(task, metric, tuple(_cell(list(s.values()), ".2f", even_none=True) for s in by_group), best)
+        )
     seeds = (f"{' '.join(str(run.seed) for run in group.runs)} (n={len(group.runs)})" for group in groups)
     rows.append(Row("seeds", "", tuple(seeds)))
     for name, (value, form) in COSTS.items():
@@ -106,11 +108,14 @@ def in_words(test: Paired) -> str:
     return f"{text}, 95% interval {test.low:+.2f} to {test.high:+.2f}, p = {test.p:.3f}"
 
 
-def _cell(values: Sequence[float], form: str) -> str:
+def _cell(values: Sequence[float], form: str, *, even_none: bool = False) -> str:
+    """Mean and spread; a spread of nothing is told of scores only."""
     if not values:
         return NOTHING
     middle, deviation = spread(values)
-    return f"{middle:{form}}" + (f" ± {deviation:{form}}" if deviation else "")
+    return f"{middle:{form}}" + (
+        f" ± {deviation:{form}}" if deviation or (even_none and deviation is not None) else ""
+    )
 
 
 def _metrics(run: Run, task: str) -> tuple[str, ...] | None:
