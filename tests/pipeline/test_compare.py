@@ -9,7 +9,7 @@ import pytest
 from mlflow import MlflowClient
 
 from pipeline.compare.groups import Run, group_runs
-from pipeline.compare.report import markdown, differences_csv, write_report
+from pipeline.compare.report import differences_csv, markdown, write_report
 from pipeline.compare.runs import RunFinder
 from pipeline.compare.statistics import paired, spread
 from pipeline.compare.table import in_words, score_values
