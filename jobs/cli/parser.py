@@ -57,7 +57,7 @@ class SettingsParser(ArgumentParser):
             usage="%(prog)s [--config file.yaml] [--section.field value ...]",
             description=description,
             epilog=f"examples:\n{examples}",
-            formatter_class=partial(_HelpFormatter, fields=self.fields),
+            formatter_class=partial(_HelpFormatter, fields=self.fields),  # type: ignore[arg-type]  # any callable will do
             allow_abbrev=False,
         )
         self.add_argument("--config", action=_ConfigFile, help="YAML file of settings; later arguments win")
