@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import first_line
 from pipeline.formats import Columns, Origin, Status, encode_rows, id_hashes
+from pipeline.formats.text import TextColumns
 from pipeline.plan import BLOCK_ROWS
 from pipeline.sources import Block
 from pipeline.tokenization import SCHEMA, backend
@@ -84,7 +85,13 @@ class SplitPlan:
         return {f"part-{index:05d}.parquet": rows for index, rows in enumerate(sizes)}
 
     def positions(self, block: Block) -> NDArray[np.int64]:
-        """Place in the split's order of each of the block's rows."""
+        """Place in the split's order of each of the block's rows.
+
+        Rows that are measured together lie together in their source: for an evaluation they stay in its order, so
+        that a limit keeps whole questions (but for the last one), not a row here and there.
+        """
+        if not self.for_training and isinstance(self.columns, TextColumns) and self.columns.question:
+            return np.arange(block.first_row, block.first_row + block.rows)
         order = _positions(f"{self.task}/{self.name}", self.source_rows)
         return order[block.first_row : block.first_row + block.rows]
 

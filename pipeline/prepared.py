@@ -20,7 +20,7 @@ from pipeline.errors import first_line
 from pipeline.tokenization import SCHEMA, tokenizer_fingerprint, tokenizer_json
 
 # 2: row groups of `pipeline.plan.BLOCK_ROWS`; 3: rows of several encodings, marks, references; 4: ids are counted
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 MANIFEST = "manifest.json"
 LABEL_ROWS = 1_000_000  # of a larger split, the labels of so many tell what the labels are
 

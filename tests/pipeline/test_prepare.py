@@ -139,6 +139,16 @@ def test_the_order_is_shuffled_and_does_not_depend_on_limits(
     assert some.directory != whole.directory
 
 
+def test_a_limit_keeps_rows_that_are_measured_together(
+    data: Path, tokenizer_dir: str, in_process: list[int]
+) -> None:
+    asked = dataclasses.replace(SINGLE, columns={"question": "label"})
+    some = prepared(data, tokenizer_dir, asked, max_train_rows=9, max_eval_rows=3)["single"]
+    assert [read_table(split)["row_id"].to_pylist() for split in some.evals] == [[0, 1, 2]]
+    order = read_table(some.train)["row_id"].to_pylist()
+    assert order != sorted(order)
+
+
 def test_preparing_twice_gives_the_same_bytes(data: Path, tokenizer_dir: str, in_process: list[int]) -> None:
     prepared(data, tokenizer_dir)
     shutil.copytree(data, data.parent / "elsewhere" / "data")
