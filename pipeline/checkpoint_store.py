@@ -177,17 +177,32 @@ class CheckpointStore:
             raise
         os.replace(folder, place)
 
-    def prune(self, keep: int) -> None:
-        """Remove all but the last `keep`, the best, and those that still wait for their scores."""
-        found = self.checkpoints()
+    def prune(self, keep: int, newest: str = "") -> None:
+        """Remove all but the last `keep`, the best, and those that still wait for their scores.
+
+        Args:
+            keep: how many of the last ones stay.
+            newest: name of a checkpoint that has just been stored. If it is whole, damaged ones of its step and
+                those before go too: nobody goes back to them, and none is being copied, as copies are made in
+                the order of steps.
+        """
+        sealed = self._sealed()
+        found = [stored for stored, problem in sealed if not problem]
+        behind = max((stored.step for stored in found if stored.name == newest), default=-1)
+        for stored, problem in sealed:
+            if problem and stored.step <= behind:
+                self._remove(stored)
         kept = {stored.name for stored in found[-keep:]} | {s.name for s in found if s.awaits_scores}
         if best := _best(found):
             kept.add(best.name)
         for stored in found:
             if stored.name not in kept:
-                with contextlib.suppress(OSError):  # the manifest goes first: what is left is no checkpoint
-                    self._fs.delete_file(f"{stored.path}/{MANIFEST}")
-                    self._fs.delete_dir(stored.path)
+                self._remove(stored)
+
+    def _remove(self, stored: Stored) -> None:
+        with contextlib.suppress(OSError):  # the manifest goes first: what is left is no checkpoint
+            self._fs.delete_file(f"{stored.path}/{MANIFEST}")
+            self._fs.delete_dir(stored.path)
 
     def clear_fragments(self, attempt: str) -> None:
         """Remove what earlier attempts left half written; nobody writes in them any more.

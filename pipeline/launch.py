@@ -75,10 +75,11 @@ def _train_here(
         for note in records.notes:
             tell(run_dir, note)
         if save is not None and metrics is not None:
-            with store.writing(checkpoint_name(metrics["step"]), attempt) as folder:
+            name = checkpoint_name(metrics["step"])
+            with store.writing(name, attempt) as folder:
                 save(folder)
                 seal(folder, metrics)
-            store.prune(settings.keep_checkpoints)
+            store.prune(settings.keep_checkpoints, name)
         told()
 
     notes: list[str] = []

@@ -7,7 +7,7 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -129,6 +129,8 @@ class Follow(UserCallback):
         self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Checkpoint | None
     ) -> None:
         """Called when every rank has reported."""
+        for note in [note for reported in metrics for note in reported.get("notes", ())]:
+            events.tell(self._places.run_dir, note)
         records: list[Records] = [reported["records"] for reported in metrics if "records" in reported]
         if len(records) == len(metrics):
             self._tell_workers(len(records), records[0].resumed_at)
@@ -138,7 +140,7 @@ class Follow(UserCallback):
             if self._places.mirror is not None:
                 self._places.mirror.put_records(self._places.run_dir)
         if checkpoint is not None:
-            self._places.store.prune(self._keep)
+            self._places.store.prune(self._keep, Path(checkpoint.path).name)
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
         """Called when workers have failed."""
@@ -216,11 +218,13 @@ def _report(records: Records, save: Save | None, metrics: dict[str, Any] | None,
     ray.train.report({"records": records}, checkpoint_upload_mode=later)
     if metrics is None:
         return
-    folder = _saved(save, must=metrics["step"] == last_step) if save else None
+    notes: list[str] = []  # the upload, which comes before the report, adds to them
+    told = {**metrics, "notes": notes}
+    folder = _saved(save, notes.append, must=metrics["step"] == last_step) if save else None
     if folder is not None:
-        seal_and_store = partial(_upload, metrics=metrics)
+        seal_and_store = partial(_upload, metrics=metrics, tell=notes.append)
         ray.train.report(
-            metrics,
+            told,
             checkpoint=Checkpoint.from_directory(str(folder)),
             checkpoint_dir_name=checkpoint_name(metrics["step"]),
             checkpoint_upload_mode=later,
@@ -229,10 +233,10 @@ def _report(records: Records, save: Save | None, metrics: dict[str, Any] | None,
             validation=metrics["to_evaluate"],
         )
     else:
-        ray.train.report(metrics, checkpoint_upload_mode=later)
+        ray.train.report(told, checkpoint_upload_mode=later)
 
 
-def _saved(save: Save, *, must: bool) -> Path | None:
+def _saved(save: Save, tell: Callable[[str], None], *, must: bool) -> Path | None:
     """A checkpoint in a folder of this machine; None where there is no room and a later one will do."""
     folder = Path(tempfile.mkdtemp(prefix=f"{LOCAL_PREFIX}{os.getpid()}-"))
     try:
@@ -244,29 +248,34 @@ def _saved(save: Save, *, must: bool) -> Path | None:
                 f"the last checkpoint cannot be written to {folder.parent} ({first_line(error)}): "
                 "make room there, and go on with --run.resume"
             ) from error
-        print(f"checkpoint left out: {folder.parent} cannot be written ({first_line(error)})", flush=True)
+        tell(f"checkpoint left out: {folder.parent} cannot be written ({first_line(error)})")
         return None
     return folder
 
 
-def _upload(checkpoint: Checkpoint, name: str, *, metrics: dict[str, Any]) -> Checkpoint:
+def _upload(
+    checkpoint: Checkpoint, name: str, *, metrics: dict[str, Any], tell: Callable[[str], None]
+) -> Checkpoint:
     """Seal a checkpoint and copy it to storage, again and again while storage is full or away."""
     seal(Path(checkpoint.path), metrics)
     storage = ray.train.get_context().get_storage()
-    until, pause = time.monotonic() + UPLOAD_PATIENCE, 1.0
+    began, pause, reason = time.monotonic(), 1.0, ""
     while True:
         try:
             persisted: Checkpoint = storage.persist_current_checkpoint(checkpoint, name)
         except OSError as error:
-            if time.monotonic() > until:
+            if time.monotonic() > began + UPLOAD_PATIENCE:
                 raise ValueError(
                     f"checkpoint {name} could not be stored in {UPLOAD_PATIENCE:g} s ({first_line(error)}): "
                     "mend the storage, and go on with --run.resume"
                 ) from error
-            print(f"checkpoint {name} is stored later: {first_line(error)}", flush=True)
+            reason = first_line(error)
+            print(f"checkpoint {name} is stored later: {reason}", flush=True)
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
         else:
+            if reason:
+                tell(f"checkpoint {name} was stored {time.monotonic() - began:.0f} s late: {reason}")
             return persisted
 
 

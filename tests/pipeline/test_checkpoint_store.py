@@ -135,6 +135,19 @@ def test_the_last_the_best_and_those_that_wait_for_scores_are_kept(store: Checkp
     assert steps(store) == [100, 500, 600]
 
 
+def test_damaged_checkpoints_go_once_a_newer_one_is_stored(store: CheckpointStore) -> None:
+    emptied, short, whole, later = (add(store, step) for step in (100, 200, 300, 400))
+    Path(emptied.path, MANIFEST).write_bytes(b"")
+    Path(short.path, WEIGHTS).write_bytes(b"x")
+    Path(later.path, WEIGHTS).write_bytes(b"x")  # as one looks that is just being copied
+    store.prune(2)
+    store.prune(2, later.name)  # a damaged one clears nothing
+    assert all(Path(stored.path).is_dir() for stored in (emptied, short, whole, later))
+    store.prune(2, whole.name)
+    left = [Path(stored.path).is_dir() for stored in (emptied, short, whole, later)]
+    assert left == [False, False, True, True]
+
+
 def test_scores_that_come_late_and_out_of_order_decide_the_best(store: CheckpointStore) -> None:
     early, late = add(store, 100, to_evaluate=True), add(store, 200, to_evaluate=True)
     assert store.best() is None
