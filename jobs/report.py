@@ -46,3 +46,38 @@ def scores_table(tasks: dict[str, dict[str, float]], majority: dict[str, dict[st
             constant = majority[task][metric]
             table.add_row(task, metric, f"{value:.1f}", f"{constant:.1f}", f"{value - constant:+.1f}")
     return table
+
+
+def show_sweep(outcome: dict[str, Any], settings: Settings) -> None:
+    """Print a sweep's trials, the best first, and where to look next."""
+    console = Console(width=120)
+    trials = sorted(outcome["trials"], key=lambda one: (one["average"] is None, -(one["average"] or 0.0)))
+    table = Table(title="trials")
+    for column in ("trial", "status", "average", "step", "rows trained", "what it drew"):
+        table.add_column(column, overflow="fold")
+    for one in trials:
+        drawn = ", ".join(
+            f"{name.split('.')[-1]} {value:.3g}"
+            if isinstance(value, float)
+            else f"{name.split('.')[-1]} {value}"
+            for name, value in one["drawn"].items()
+        )
+        average = "-" if one["average"] is None else f"{one['average']:.2f}"
+        status = one["status"] + (f": {one['error']}" if one["status"] == "failed" else "")
+        step = str(one["history"][-1][0]) if one["history"] else "-"
+        table.add_row(str(one["number"]), status, average, step, str(one["rows_trained"] or "-"), drawn)
+    console.print(table)
+    folder = Path(settings.run.output_dir) / settings.run.name
+    finished = sum(one["status"] == "finished" for one in trials)
+    console.print(
+        f"{finished} of {len(trials)} trials finished in {outcome['seconds']:.0f} s; "
+        f"their training took {outcome['training_seconds']:.0f} s",
+        highlight=False,
+    )
+    if outcome["best"]:
+        best = next(one for one in trials if one["id"] == outcome["best"])
+        console.print(f"best: trial {best['number']}, average {best['average']:.2f}", highlight=False)
+        console.print(
+            f"train it again  python jobs/train_mtl.py --config {folder / 'best.yaml'}", soft_wrap=True
+        )
+    console.print(f"sweep           {folder}", highlight=False, soft_wrap=True)

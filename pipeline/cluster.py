@@ -13,8 +13,11 @@ PROJECT = Path(__file__).parents[1]
 RAY_DATA_CPUS = 1.0  # one task that fetches rows
 
 
-def connect() -> None:
+def connect(*, log_to_driver: bool = True) -> None:
     """Connect to the cluster that the job runs on ($RAY_ADDRESS), else start Ray on this machine.
+
+    Args:
+        log_to_driver: whether what processes print is shown here too.
 
     Raises:
         ValueError: there is a cluster and it does not let us in.
@@ -28,6 +31,7 @@ def connect() -> None:
         ray.init(
             address=os.environ.get("RAY_ADDRESS", "local"),
             logging_level=logging.WARNING,
+            log_to_driver=log_to_driver,
             # Ray Train's watch over its placement groups asks the dashboard, and complains without one.
             include_dashboard=True if "RAY_ADDRESS" not in os.environ else None,
             runtime_env={"env_vars": environment},

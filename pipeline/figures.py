@@ -62,12 +62,12 @@ def mix_figure(mix: pyarrow.Table, path: str) -> None:
         panel.set_title(title, loc="left", fontsize=10, color=INK)
         panel.set_ylim(bottom=0)
         panel.margins(x=0.01)
-        _plain(panel)
+        undecorated(panel)
     panels[-1].set_xlabel("step", color=INK)
     panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     lines, names = panels[0].get_legend_handles_labels()
     figure.legend(lines, names, loc="outside right upper", frameon=False, handlelength=3)
-    _save(figure, path)
+    save(figure, path)
 
 
 def scores_figure(results: Mapping[str, Any], majority: Mapping[str, Mapping[str, float]], path: str) -> None:
@@ -105,11 +105,11 @@ def scores_figure(results: Mapping[str, Any], majority: Mapping[str, Mapping[str
     panel.set_xlim(min(0.0, *bars) * 1.1, 107)
     panel.set_xticks(range(0, 101, 20))
     panel.set_xlabel("mean of the task's metrics (0–100)", color=INK)
-    _plain(panel, grid="x")
+    undecorated(panel, grid="x")
     panel.tick_params(axis="y", length=0)
     handles: list[Any] = [model, answer]
     figure.legend(handles, ["model", "majority answer"], loc="outside upper right", ncols=2, frameon=False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _by_step_and_task(
@@ -137,7 +137,7 @@ def _moving_sum(values: np.ndarray, window: int) -> np.ndarray:
     return sums[end] - sums[first]
 
 
-def _plain(panel: Axes, grid: Literal["x", "y"] = "y") -> None:
+def undecorated(panel: Axes, grid: Literal["x", "y"] = "y") -> None:
     panel.spines[["top", "right"]].set_visible(False)
     panel.spines[["left", "bottom"]].set_color(PALE)
     panel.tick_params(colors=INK)
@@ -145,7 +145,7 @@ def _plain(panel: Axes, grid: Literal["x", "y"] = "y") -> None:
     panel.set_axisbelow(True)
 
 
-def _save(figure: Figure, path: str) -> None:
+def save(figure: Figure, path: str) -> None:
     """Writes the PNG under its name only when it is whole."""
     FigureCanvasAgg(figure)
     unfinished = f"{path}.part"

@@ -17,6 +17,7 @@ from pipeline.tracking import Tracker
 
 POLL_SECONDS = 0.5
 SCORES_SECONDS = 5.0
+Scored = Callable[[int, float, int], None]  # step, average, rows trained so far
 
 
 class Follower:
@@ -32,10 +33,12 @@ class Follower:
         *,
         from_step: int = 0,
         store: CheckpointStore | None = None,
+        scored: Scored | None = None,
     ) -> None:
         """`show` takes a line of progress; chunks up to `from_step` were shown by an earlier run.
 
-        `store` is looked at for scores that come while training goes on.
+        `store` is looked at for scores that come while training goes on; `scored` takes those of each evaluation
+        that this run makes itself.
         MLflow gets those too: the earlier run may have ended before it sent them, and the tracker logs
         nothing twice.
         """
@@ -48,6 +51,8 @@ class Follower:
         self._began = time.monotonic()
         self._from_step = from_step
         self._store = store
+        self._hear_scores = scored
+        self._rows_trained = 0
         self._looked = time.monotonic()
         self._scored: set[str] = set()
         self._events_told = len(read(run_dir))
@@ -103,12 +108,15 @@ class Follower:
             except FileNotFoundError:  # a restarted run is replacing it just now
                 return
             self._told = summary["last_step"]
+            self._rows_trained += summary["rows_trained"]
             for name, value in metrics_of(summary, mix, self._tasks).items():
                 self._tracker.log_metrics({name: value}, self._told)
             self._tracker.flush()
             if self._told > self._from_step:
                 for line in self._lines(summary, mix):
                     self._show(line)
+                if summary["scores"] and self._hear_scores is not None:
+                    self._hear_scores(self._told, summary["scores"]["average"], self._rows_trained)
 
     def _lines(self, summary: dict[str, Any], mix: pa.Table) -> list[str]:
         step = summary["last_step"]

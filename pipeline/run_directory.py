@@ -56,8 +56,8 @@ def check_run(settings: Settings) -> Path:
     return run_dir
 
 
-def open_run(settings: Settings) -> tuple[Path, str]:
-    """The run directory and its MLflow run, new or continued.
+def open_run(settings: Settings, tags: Mapping[str, str] | None = None) -> tuple[Path, str]:
+    """The run directory and its MLflow run, new or continued; a new one gets `tags`.
 
     Raises:
         ValueError: as `check_run` does.
@@ -79,13 +79,14 @@ def open_run(settings: Settings) -> tuple[Path, str]:
         continue_run(run.tracking_uri, run_id)
         return run_dir, run_id
     parameters = asdict(settings)
-    run_id = start_run(run.tracking_uri, run.experiment, run.name, parameters, {"run_dir": str(run_dir)})
+    told = {"run_dir": str(run_dir), **(tags or {})}
+    run_id = start_run(run.tracking_uri, run.experiment, run.name, parameters, told)
     if run_dir.exists():
         shutil.rmtree(run_dir)
     if stored := _stored(settings):
         stored[0].delete_dir(stored[1])
     run_dir.mkdir()
-    (run_dir / CONFIG).write_text(redact(yaml.safe_dump(_plain(parameters), sort_keys=False)))
+    (run_dir / CONFIG).write_text(redact(yaml.safe_dump(plain(parameters), sort_keys=False)))
     (run_dir / RUN_ID).write_text(run_id + "\n")
     if mirror := places_of(settings).mirror:
         mirror.put(run_dir, (CONFIG, RUN_ID))
@@ -134,8 +135,8 @@ def _stored(settings: Settings) -> tuple[Any, str] | None:
         ) from error
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Settings as YAML has them: lists for tuples."""
     if isinstance(value, Mapping):
-        return {name: _plain(item) for name, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+        return {name: plain(item) for name, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -1,7 +1,7 @@
 """A whole training run, as the driver sees it: settings in, run directory and MLflow run out."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import transformers
@@ -14,7 +14,7 @@ from pipeline.data_check import check_data
 from pipeline.epoch_bound import epochs_beyond
 from pipeline.evaluate import majority
 from pipeline.feed import feed_in_process, feed_with_ray_data
-from pipeline.follow import Follower
+from pipeline.follow import Follower, Scored
 from pipeline.prepared import read_labels
 from pipeline.records import last_step
 from pipeline.results import finish_run
@@ -24,12 +24,20 @@ from pipeline.tracking import Tracker
 Show = Callable[[str], None]
 
 
-def train(settings: Settings, show: Show = print) -> dict[str, Any]:
+def train(
+    settings: Settings,
+    show: Show = print,
+    *,
+    tags: Mapping[str, str] | None = None,
+    scored: Scored | None = None,
+) -> dict[str, Any]:
     """Run a training from its settings to its results.
 
     Args:
         settings: with absolute paths.
         show: takes lines for a person.
+        tags: of the MLflow run, where it is a new one.
+        scored: takes each evaluation as it comes; called by one thread at a time.
 
     Returns:
         What `results.json` holds, and beside it `majority` (each task's scores of a constant answer).
@@ -55,7 +63,7 @@ def train(settings: Settings, show: Show = print) -> dict[str, Any]:
     baseline = majority(tasks, [read_labels(split) for split in data.train], data.evals)
     make_feed = feed_in_process if settings.cluster.num_workers == 0 else feed_with_ray_data
     feed = make_feed(data.train, settings.data.in_memory_bytes)
-    run_dir, run_id = open_run(settings)
+    run_dir, run_id = open_run(settings, tags)
     tracker = Tracker(settings.run.tracking_uri, run_id)
     status = "FAILED"
     try:
@@ -81,6 +89,7 @@ def train(settings: Settings, show: Show = print) -> dict[str, Any]:
             show,
             from_step=last_step(run_dir),  # of the run that is continued
             store=places.store if job.evaluate_elsewhere else None,
+            scored=scored,
         )
         with contextlib.ExitStack() as stack:
             with follower:

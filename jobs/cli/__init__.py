@@ -4,10 +4,11 @@ import atexit
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from jobs.cli.checks import check, credentials_in
 from jobs.cli.errors import fail
@@ -16,7 +17,7 @@ from jobs.cli.paths import absolute_paths
 from pipeline.config import RunSettings, Settings, TrainSettings
 from pipeline.storage import name_of
 
-__all__ = ["SettingsParser", "fail", "parse_settings"]
+__all__ = ["SettingsParser", "fail", "parse_sections", "parse_settings"]
 
 
 def parse_settings(argv: Sequence[str], description: str, examples: str) -> Settings:
@@ -33,18 +34,25 @@ def parse_settings(argv: Sequence[str], description: str, examples: str) -> Sett
     Raises:
         SystemExit: 2 after one line on stderr that names what is wrong; 0 after `--help` or `--print_config`.
     """
-    parser = SettingsParser(description, examples)
+    return parse_sections(argv, description, examples)[0]
+
+
+def parse_sections(
+    argv: Sequence[str], description: str, examples: str, extra: Mapping[str, type] | None = None
+) -> tuple[Settings, dict[str, Any]]:
+    """As `parse_settings`, for a job with sections of its own, `extra` {name: dataclass}; gives those too."""
+    parser = SettingsParser(description, examples, extra)
     # Unset, so that epochs contradicts only a max_steps that somebody wrote.
     parser.set_defaults({"train.max_steps": None})
     if uri := os.environ.get("MLFLOW_TRACKING_URI"):
         parser.set_defaults({"run.tracking_uri": uri})
-    settings, _ = parser.settings(_with_config_of_resumed_run(argv))
+    settings, own = parser.settings(_with_config_of_resumed_run(argv))
     if settings.train.max_steps is None and settings.train.epochs is None:
         settings = replace(settings, train=replace(settings.train, max_steps=TrainSettings.max_steps))
     try:
         check(settings)
         settings = absolute_paths(settings, cwd=Path.cwd())
-        return replace(settings, run=_named(settings.run, settings.model.variant))
+        return replace(settings, run=_named(settings.run, settings.model.variant)), own
     except ValueError as error:
         fail(str(error))
 

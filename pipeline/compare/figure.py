@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from pipeline.compare.groups import Group
 from pipeline.compare.statistics import spread
 from pipeline.compare.table import score_values
-from pipeline.figures import COLOURS, INK, _plain, _save
+from pipeline.figures import COLOURS, INK, save, undecorated
 
 MARKERS = "osD^v<>"  # one for every eight groups
 
@@ -47,7 +47,7 @@ def compare_figure(groups: Sequence[Group], path: str) -> None:
     panel.set_yticks(range(len(tasks)), list(tasks))
     panel.invert_yaxis()
     panel.set_xlabel("mean of the task's metrics (0–100), ± standard deviation over seeds", color=INK)
-    _plain(panel, grid="x")
+    undecorated(panel, grid="x")
     panel.tick_params(axis="y", length=0)
     figure.legend(loc="outside upper left", frameon=False, ncols=1)
-    _save(figure, path)
+    save(figure, path)

@@ -1,0 +1,99 @@
+"""What a sweep leaves: the best configuration, a table of its trials, figures, and the same in MLflow."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline.config import Settings
+from pipeline.run_directory import plain
+from pipeline.sweep.figures import importance_figure, parallel_figure, pareto_figure
+from pipeline.sweep.log import SweepLog, TrialRecord, pareto
+from pipeline.sweep.settings import SweepSettings
+from pipeline.sweep.space import Space, values_of, with_values
+from pipeline.tracking import Tracker
+
+BEST, TABLE, SUMMARY = "best.yaml", "trials.csv", "sweep.json"
+
+
+def finish_sweep(
+    folder: Path,
+    settings: Settings,
+    space: Space,
+    wanted: SweepSettings,
+    log: SweepLog,
+    seconds: float,
+    tracker: Tracker,
+) -> dict[str, Any]:
+    """Write all that a sweep leaves into its folder and into MLflow.
+
+    Args:
+        folder: of the sweep.
+        settings: that every trial starts from.
+        space: that was searched.
+        wanted: how.
+        log: of the trials.
+        seconds: of the sweep, from its first trial to the last, all processes together.
+        tracker: of the sweep's MLflow run.
+
+    Returns:
+        `trials`: as `trials.json` has them; `best`: id of the one of the highest average, or None; `pareto`: ids of
+        those that no other one beats in all objectives; `seconds` of the sweep; `training_seconds`: of all finished
+        trials together.
+    """
+    finished = log.finished()
+    front = pareto(finished, wanted.objectives)
+    outcome: dict[str, Any] = {
+        "trials": [asdict(record) for record in log.trials.values()],
+        "best": finished[0].id if finished else None,
+        "pareto": [record.id for record in front],
+        "seconds": seconds,
+        "training_seconds": sum(record.seconds or 0.0 for record in finished),
+    }
+    (folder / SUMMARY).write_text(json.dumps(outcome, indent=1) + "\n")
+    _write_table(folder / TABLE, space, log)
+    written = [SUMMARY, TABLE]
+    if finished:
+        best = best_settings(settings, space, finished[0])
+        (folder / BEST).write_text(
+            f"# The best of {len(log.trials)} trials: average {finished[0].average:.2f} (trial {finished[0].number})\n"
+            + yaml.safe_dump(plain(asdict(best)), sort_keys=False)
+        )
+        written.append(BEST)
+        records = [record for record in log.trials.values() if record.average is not None]
+        parallel_figure(space, records, folder / "parallel.png")
+        written.append("parallel.png")
+        if importance_figure(space, finished, folder / "importance.png"):
+            written.append("importance.png")
+        if len(wanted.objectives) > 1:
+            pareto_figure(finished, front, wanted.objectives, folder / "pareto.png")
+            written.append("pareto.png")
+    for name in written:
+        tracker.log_artifact(str(folder / name))
+    return outcome
+
+
+def best_settings(settings: Settings, space: Space, record: TrialRecord) -> Settings:
+    """Settings of a trial, as a run of its own."""
+    found = with_values(settings, values_of(space, record.drawn))
+    return replace(
+        found, run=replace(found.run, name=f"{settings.run.name}-best", resume=None, overwrite=False)
+    )
+
+
+def _write_table(path: Path, space: Space, log: SweepLog) -> None:
+    names = [dimension.name for dimension in space]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(
+            ["number", "id", "status", *names, "average", "step", "rows_trained", "parameters", "seconds"]
+        )
+        for record in log.trials.values():
+            drawn = [record.drawn.get(name) for name in names]
+            told = [record.average, record.step, record.rows_trained, record.parameters, record.seconds]
+            writer.writerow([record.number, record.id, record.status, *drawn, *told])
