@@ -53,9 +53,9 @@ def sweep(
     Raises:
         ValueError: a user's mistake, in one line; nothing was trained.
     """
-    check_sweep(settings, wanted, space)
     folder = Path(settings.run.output_dir) / settings.run.name
     _check_folder(settings, wanted, folder)
+    check_sweep(settings, wanted, space)
     check_tracking(settings.run.tracking_uri)
     tasks = tasks_of(settings)
     cluster.connect(log_to_driver=False)  # trials tell what they do by their log and MLflow
@@ -204,7 +204,6 @@ def _run(
         "TUNE_GLOBAL_CHECKPOINT_S", "1"
     )  # what is not stored is searched anew after a crash
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # our own lines tell of the trials
-    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # MLflow has it all
     tune.run(
         tune.with_resources(run_trial, resources(settings.cluster)),
         name=EXPERIMENT,
