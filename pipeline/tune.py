@@ -199,6 +199,7 @@ def _run(
     def run_trial(config: dict[str, Any]) -> None:
         trial(config)
 
+    follow = FollowTrials(folder, log, tracker, show, partial(replay, scheduler))
     started = (folder / EXPERIMENT).is_dir()
     os.environ.setdefault(
         "TUNE_GLOBAL_CHECKPOINT_S", "1"
@@ -215,11 +216,12 @@ def _run(
         time_budget_s=left,
         max_failures=wanted.retries,
         raise_on_failed_trial=False,
-        callbacks=[FollowTrials(folder, log, tracker, show, partial(replay, scheduler))],
+        callbacks=[follow],
         resume_config=ResumeConfig() if started else None,
         resume=True if started else None,
         verbose=0,
     )
+    follow.mark_ended()
 
 
 def _samples(space: Space, wanted: SweepSettings) -> int:

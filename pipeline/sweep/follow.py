@@ -107,6 +107,12 @@ class FollowTrials(Callback):
         self._show(f"trial {record.number} failed and is left aside: {record.error}")
         self._save()
 
+    def mark_ended(self) -> None:
+        """At the end of the sweep: the process of a trial that was stopped may have had the last word on its run."""
+        for record in self._log.trials.values():
+            if record.status != RUNNING:
+                self._mark(record, rung=str(record.step), status=record.status)
+
     def _standing(self) -> str:
         finished = self._log.finished()
         best = (
