@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -116,11 +117,14 @@ def check_sweep(settings: Settings, wanted: SweepSettings, space: Space) -> None
     draws = [{one.name: edge} for one in space for edge in one.edges()]
     whole = {one.name: one.edges()[0] for one in space}
     drawn = [{**whole, **draw} for draw in draws]
+    edges = len(drawn)
     drawn += [{one.name: one.draw(chance) for one in space} for _ in range(SAMPLES)]
-    for draw in drawn:
+    for number, draw in enumerate(drawn):
         values = values_of(space, draw)
         try:
-            job_without_data(with_values(settings, values), tasks)
+            job = job_without_data(with_values(settings, values), tasks)
+            if number < edges:  # a model takes longer to check than all else
+                check_model(job)
         except ValueError as error:
             told = ", ".join(f"{name} {value}" for name, value in values.items())
             raise ValueError(f"sweep.space: a trial could not start with {told}: {error}") from error
@@ -204,6 +208,7 @@ def _run(
     os.environ.setdefault(
         "TUNE_GLOBAL_CHECKPOINT_S", "1"
     )  # what is not stored is searched anew after a crash
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a failed trial is told in a line of ours
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # our own lines tell of the trials
     tune.run(
         tune.with_resources(run_trial, resources(settings.cluster)),

@@ -33,6 +33,11 @@ WRONG: dict[str, tuple[dict[str, Any], list[str], str]] = {
         [],
         "sampler.policy: expected uniform, size, temperature, uncertainty, got 'sizes'",
     ),
+    "a model that cannot be": (
+        {"model.freeze": {"choice": ["embeddings", "0-99"]}},
+        ["--data.max_seq_length=32"],
+        "sweep.space: a trial could not start with model.freeze 0-99: freeze='0-99': the encoder's layers are",
+    ),
     "a grid that is larger than the sweep": (
         {"run.seed": {"grid": list(range(5))}},
         ["--sweep.max_trials=4"],
