@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.config import Settings
+from pipeline.sweep.space import described
 
 
 def show_results(results: dict[str, Any], settings: Settings) -> None:
@@ -56,16 +57,17 @@ def show_sweep(outcome: dict[str, Any], settings: Settings) -> None:
     for column in ("trial", "status", "average", "step", "rows trained", "what it drew"):
         table.add_column(column, overflow="fold")
     for one in trials:
-        drawn = ", ".join(
-            f"{name.split('.')[-1]} {value:.3g}"
-            if isinstance(value, float)
-            else f"{name.split('.')[-1]} {value}"
-            for name, value in one["drawn"].items()
-        )
         average = "-" if one["average"] is None else f"{one['average']:.2f}"
         status = one["status"] + (f": {one['error']}" if one["status"] == "failed" else "")
         step = str(one["history"][-1][0]) if one["history"] else "-"
-        table.add_row(str(one["number"]), status, average, step, str(one["rows_trained"] or "-"), drawn)
+        table.add_row(
+            str(one["number"]),
+            status,
+            average,
+            step,
+            str(one["rows_trained"] or "-"),
+            described(one["drawn"]),
+        )
     console.print(table)
     folder = Path(settings.run.output_dir) / settings.run.name
     finished = sum(one["status"] == "finished" for one in trials)

@@ -153,9 +153,9 @@ def _check_folder(settings: Settings, wanted: SweepSettings, folder: Path) -> No
                 )
 
 
-MAY_CHANGE = {
+MAY_CHANGE = {  # Ray Tune goes on with the number of trials that it was begun with
     *(("run", name) for name in ("resume", "overwrite", "output_dir", "tracking_uri")),
-    *(("sweep", name) for name in ("max_trials", "max_hours", "max_concurrent_trials", "retries")),
+    *(("sweep", name) for name in ("max_hours", "max_concurrent_trials", "retries")),
 }
 
 

@@ -55,7 +55,7 @@ def _check_values(settings: Settings, space: Space) -> None:
             parsed, _ = parser.settings(words)
             for name, value in values.items():
                 section, field = name.split(".")
-                if (typed := getattr(getattr(parsed, section), field)) != _plain_tuple(value):
+                if (typed := getattr(getattr(parsed, section), field)) != _as_setting(value):
                     raise ValueError(f"sweep.space: {name}: {value!r} is read as {typed!r}: write it so")
             check(with_values(settings, values))
 
@@ -64,5 +64,5 @@ def _word(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _plain_tuple(value: Any) -> Any:
+def _as_setting(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value

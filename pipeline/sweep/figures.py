@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import optuna
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -35,7 +36,7 @@ def parallel_figure(space: Space, records: Sequence[TrialRecord], path: Path) ->
     columns.append([float(norm(value)) for value in averages])
     figure = Figure(figsize=(2.2 * len(columns) + 1, 5), layout="constrained")
     panel: Axes = figure.subplots()
-    colours = figure_colours(averages, norm)
+    colours = _colours(averages, norm)
     for number, record in enumerate(records):
         panel.plot(
             range(len(columns)),
@@ -65,10 +66,8 @@ def parallel_figure(space: Space, records: Sequence[TrialRecord], path: Path) ->
     save(figure, str(path))
 
 
-def figure_colours(values: np.ndarray, norm: Normalize) -> list[Any]:
+def _colours(values: np.ndarray, norm: Normalize) -> list[Any]:
     """A colour for each value, pale to strong."""
-    from matplotlib import colormaps
-
     return [colormaps["viridis"](0.9 - 0.9 * float(norm(value))) for value in values]
 
 

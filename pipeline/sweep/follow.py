@@ -14,6 +14,7 @@ from ray.tune import Callback
 from pipeline.errors import first_line
 from pipeline.mirror import RUN_ID
 from pipeline.sweep.log import FAILED, FINISHED, RUNNING, STOPPED, SweepLog, TrialRecord
+from pipeline.sweep.space import described
 from pipeline.sweep.trial import TRIALS
 from pipeline.tracking import Tracker
 from pipeline.tracking_server import request_limits
@@ -61,7 +62,7 @@ class FollowTrials(Callback):
         record = self._log.of(trial.trial_id, trial.config)
         record.status = RUNNING
         if not again:
-            self._show(f"trial {record.number} begins: {described(record)}")
+            self._show(f"trial {record.number} begins: {described(record.drawn)}")
         self._save()
 
     def on_trial_result(
@@ -150,14 +151,6 @@ class FollowTrials(Callback):
             logger.warning(
                 "MLflow does not know that trial %s is %s (%s)", record.number, tags, first_line(error)
             )
-
-
-def described(record: TrialRecord) -> str:
-    """What a trial drew, in a line."""
-    return "  ".join(
-        f"{name.split('.')[-1]} {value:.3g}" if isinstance(value, float) else f"{name.split('.')[-1]} {value}"
-        for name, value in record.drawn.items()
-    )
 
 
 def _why(trial: Any) -> str:

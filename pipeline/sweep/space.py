@@ -192,3 +192,11 @@ def with_values(settings: Settings, values: Mapping[str, Any]) -> Settings:
         )
         settings = replace(settings, **{section: changed})
     return settings
+
+
+def described(drawn: Mapping[str, Any]) -> str:
+    """What a trial drew, {dimension: value}, in a line."""
+    return "  ".join(
+        f"{name.split('.')[-1]} {value:.3g}" if isinstance(value, float) else f"{name.split('.')[-1]} {value}"
+        for name, value in drawn.items()
+    )

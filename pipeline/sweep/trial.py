@@ -47,7 +47,7 @@ class Trial:
         settings = self.settings(config, name)
         run_dir = Path(settings.run.output_dir) / name
         if (run_dir / RESULTS).is_file():  # it had ended, and the sweep was lost before it heard of it
-            tune.report(_final(json.loads((run_dir / RESULTS).read_text()), run_dir))
+            tune.report(_final(json.loads((run_dir / RESULTS).read_text())))
             return
         if (run_dir / RUN_ID).is_file():
             settings = replace(settings, run=replace(settings.run, resume=str(run_dir)))
@@ -72,10 +72,10 @@ class Trial:
             "status": "running",
         }
         results = train(settings, show, tags=tags, scored=scored)
-        tune.report(_final(results, run_dir))
+        tune.report(_final(results))
 
 
-def _final(results: Mapping[str, Any], run_dir: Path) -> dict[str, Any]:
+def _final(results: Mapping[str, Any]) -> dict[str, Any]:
     """What a trial that has ended reports."""
     return {
         "step": results["steps"],
