@@ -4,16 +4,13 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 sys.path[0] = str(
     Path(__file__).resolve().parents[1]
 )  # in place of jobs/, whose evaluate.py is also a library
 
 from jobs.cli.errors import fail
-
-if TYPE_CHECKING:  # --help is to be quick
-    from pipeline.compare.groups import Group
 
 DESCRIPTION = """\
 Compare finished runs in MLflow: a table per task with mean and spread over seeds, what each run cost, which
@@ -25,7 +22,6 @@ examples:
   python jobs/compare.py my-sweep                               # the children of a parent
   python jobs/compare.py --query "params.`data.source` = 'hub'"
   python jobs/compare.py --name plain=run-1 --name ca-mtl=run-2 --tracking_uri http://mlflow:5000"""
-WIDEST = 4  # groups in one printed table
 
 
 class _Parser(argparse.ArgumentParser):
@@ -62,6 +58,7 @@ def main() -> None:
     for entry, (name, _, reference) in zip(asked.name, named, strict=True):
         if not (name and reference):
             fail(f"--name {entry}: write it as NAME=RUN")
+    from jobs.report import show_comparison
     from pipeline.compare.groups import group_runs
     from pipeline.compare.report import write_report
     from pipeline.compare.runs import RunFinder
@@ -81,39 +78,7 @@ def main() -> None:
         written = write_report(groups, remarks, asked.output_dir)
     except ValueError as error:
         fail(str(error))
-    _show(groups, remarks, written)
-
-
-def _show(groups: "list[Group]", remarks: list[str], written: list[str]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    from pipeline.compare.report import CAUTION
-    from pipeline.compare.table import in_words, rows_of, tests_of
-
-    console = Console(width=100, highlight=False)
-    rows = rows_of(groups)
-    for start in range(0, len(groups), WIDEST):
-        places = range(start, min(start + WIDEST, len(groups)))
-        table = Table("task", "metric", title="means over seeds")
-        for place in places:
-            table.add_column(Text(groups[place].label), justify="right")
-        for row in rows:
-            cells = (Text(row.cells[p], style="bold" if p in row.best else "") for p in places)
-            table.add_row(row.name, row.metric, *cells, end_section=row.name.startswith("average"))
-        console.print(table)
-    for name in groups[0].settings:
-        console.print(Text(f"differs: {name}  " + " | ".join(group.settings[name] for group in groups)))
-    for group, tests in zip(groups[1:], tests_of(groups), strict=True):
-        for (task, metric), test in tests.items():
-            if task.startswith("average") and not metric:
-                console.print(Text(f"{group.label} against {groups[0].label}: {task} {in_words(test)}"))
-    if len(groups) > 1:
-        console.print(Text(CAUTION))
-    for remark in remarks:
-        console.print(Text(f"note: {remark}"))
-    console.print(Text(f"written to {', '.join(written)}"), soft_wrap=True)
+    show_comparison(groups, remarks, written)
 
 
 if __name__ == "__main__":

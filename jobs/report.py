@@ -1,13 +1,20 @@
-"""The table at the end of a run."""
+"""The tables at the end of a job."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from pipeline.compare.groups import Group
+from pipeline.compare.report import CAUTION
+from pipeline.compare.table import in_words, rows_of, tests_of
 from pipeline.config import Settings
 from pipeline.sweep.space import described
+
+WIDEST = 4  # groups in one printed table
 
 
 def show_results(results: dict[str, Any], settings: Settings) -> None:
@@ -83,3 +90,29 @@ def show_sweep(outcome: dict[str, Any], settings: Settings) -> None:
             f"train it again  python jobs/train_mtl.py --config {folder / 'best.yaml'}", soft_wrap=True
         )
     console.print(f"sweep           {folder}", highlight=False, soft_wrap=True)
+
+
+def show_comparison(groups: Sequence[Group], remarks: Sequence[str], written: Sequence[str]) -> None:
+    """Print groups of runs side by side, what differs, and the paired tests of their averages."""
+    console = Console(width=100, highlight=False)
+    rows = rows_of(groups)
+    for start in range(0, len(groups), WIDEST):
+        places = range(start, min(start + WIDEST, len(groups)))
+        table = Table("task", "metric", title="means over seeds")
+        for place in places:
+            table.add_column(Text(groups[place].label), justify="right")
+        for row in rows:
+            cells = (Text(row.cells[p], style="bold" if p in row.best else "") for p in places)
+            table.add_row(row.name, row.metric, *cells, end_section=row.name.startswith("average"))
+        console.print(table)
+    for name in groups[0].settings:
+        console.print(Text(f"differs: {name}  " + " | ".join(group.settings[name] for group in groups)))
+    for group, tests in zip(groups[1:], tests_of(groups), strict=True):
+        for (task, metric), test in tests.items():
+            if task.startswith("average") and not metric:
+                console.print(Text(f"{group.label} against {groups[0].label}: {task} {in_words(test)}"))
+    if len(groups) > 1:
+        console.print(Text(CAUTION))
+    for remark in remarks:
+        console.print(Text(f"note: {remark}"))
+    console.print(Text(f"written to {', '.join(written)}"), soft_wrap=True)

@@ -12,6 +12,7 @@ from jobs.cli import fail, parse_settings
 EXAMPLES = """\
   python jobs/train_mtl.py
   python jobs/train_mtl.py --config jobs/configs/glue_slices.yaml --data.source /folder/of/parquet
+  python jobs/train_mtl.py --run.name mine --run.seeds [1,2,3]
   python jobs/train_mtl.py --data.source hub --data.tasks [cola,rte] --model.backbone bert-base-cased
   ray job submit -- python jobs/train_mtl.py --cluster.num_workers 2"""
 
@@ -19,14 +20,21 @@ EXAMPLES = """\
 def main() -> None:
     """Parse, train, show the table."""
     settings = parse_settings(sys.argv[1:], "Train CA-MTL on a mixture of tasks.", EXAMPLES)
-    from jobs.report import show_results  # imported late: --help answers at once
+    from jobs.report import show_comparison, show_results  # imported late: --help answers at once
+    from pipeline.seeds import train_seeds
     from pipeline.train import train
 
+    def show(line: str) -> None:
+        print(line, flush=True)
+
     try:
-        results = train(settings, lambda line: print(line, flush=True))
+        if settings.run.seeds:
+            group, written = train_seeds(settings, show)
+            show_comparison([group], [], written)
+        else:
+            show_results(train(settings, show), settings)
     except ValueError as error:
         fail(str(error))
-    show_results(results, settings)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ class RunSettings:
         name: Folder below output_dir; {variant} and {time} are filled in.
         output_dir: Folder that holds the run directories.
         seed: Seed of everything random.
+        seeds: Train once with each of these seeds, one after the other, as one group; an empty list trains with seed.
         resume: A run directory to continue, in its own place and under its own name.
         overwrite: Replace an existing run directory of this name.
         tracking_uri: MLflow's address; $MLFLOW_TRACKING_URI is the default where it is set.
@@ -26,6 +27,7 @@ class RunSettings:
     name: str = "{variant}-{time}"
     output_dir: str = "runs"
     seed: int = 0
+    seeds: tuple[int, ...] = ()
     resume: str | None = None
     overwrite: bool = False
     tracking_uri: str = "sqlite:///mlflow.db"

@@ -93,11 +93,14 @@ def prepare(
         }
         fingerprint = _fingerprint(task, shaped_by)
         directory = root / f"{task.name}-{fingerprint[:12]}"
-        with contextlib.suppress(ValueError):  # not there, or not whole: built anew
-            found = load_prepared(directory)
-            if found.manifest.get("fingerprint") == fingerprint:
-                ready[task.name] = found
-                continue
+        if directory.exists():
+            try:
+                found = load_prepared(directory)
+                if found.manifest.get("fingerprint") == fingerprint:
+                    ready[task.name] = found
+                    continue
+            except ValueError as error:
+                logger.warning("%s: it is prepared again", str(error).rpartition(": ")[0])
         shaped_by["tokenizer"] = {"name": tokenizer, "fingerprint": shaped_by.pop("tokenizer_fingerprint")}
         manifest = {"task": task.name, "fingerprint": fingerprint, **shaped_by}
         builds.append(_Build(task, directory, root / f".{directory.name}.{uuid.uuid4().hex[:8]}", manifest))

@@ -19,6 +19,8 @@ from pipeline.run_directory import CONFIG
 from pipeline.tasks.base import Task
 from pipeline.tracking import Tracker
 
+RESULTS = "results.json"
+
 
 def finish_run(
     run_dir: Path,
@@ -69,10 +71,10 @@ def finish_run(
     (writing / "README.md").write_text(model_card(model, tasks, results, (run_dir / CONFIG).read_text()))
     shutil.rmtree(target, ignore_errors=True)
     os.replace(writing, target)
-    (run_dir / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+    (run_dir / RESULTS).write_text(json.dumps(results, indent=2) + "\n")
     mix_figure(mix, str(run_dir / "mix.png"))
     scores_figure(results, baseline, str(run_dir / "scores.png"))
-    for name in ("results.json", "config.yaml", "mix.parquet", "mix.png", "scores.png"):
+    for name in (RESULTS, "config.yaml", "mix.parquet", "mix.png", "scores.png"):
         tracker.log_artifact(str(run_dir / name))
     tracker.log_model(str(target), [task.name for task in tasks])
     return results

@@ -40,6 +40,12 @@ def check_run(settings: Settings) -> Path:
             raise ValueError(
                 f"run directory {run_dir} is in the way of the run from {run.resume}: give another --run.output_dir"
             )
+    if run.resume is not None and (run_dir / CONFIG).is_file():
+        stored = yaml.safe_load((run_dir / CONFIG).read_text())["run"]
+        if seeds := stored.get("seeds"):
+            raise ValueError(
+                f"run.resume: {run_dir} is a group of runs: give its --run.seeds {seeds} too, or resume one of its runs"
+            )
     if run.resume is None and run_dir.exists() and not run.overwrite:
         raise ValueError(
             f"run directory {run_dir} exists: continue it with --run.resume {run_dir}, replace it with "

@@ -6,6 +6,7 @@ from typing import Any
 
 import transformers
 
+from camtl.model import CaMtlModel
 from camtl.parameters import format_table, parameter_table
 from pipeline import cluster, launch
 from pipeline.assembly import check_model, job_for, job_without_data, load_data, tasks_of
@@ -19,9 +20,30 @@ from pipeline.prepared import read_labels
 from pipeline.records import last_step
 from pipeline.results import finish_run
 from pipeline.run_directory import check_run, open_run, places_of
+from pipeline.tasks.base import Task
 from pipeline.tracking import Tracker
 
 Show = Callable[[str], None]
+
+
+def check(settings: Settings) -> tuple[tuple[Task, ...], CaMtlModel]:
+    """Refuse what could not be trained, before anything is written; connects to Ray at the end.
+
+    Returns:
+        The tasks, and the model without weights.
+
+    Raises:
+        ValueError: a user's mistake, in one line.
+    """
+    transformers.utils.logging.disable_progress_bar()
+    tasks = tasks_of(settings)
+    shape = check_model(job_without_data(settings, tasks))
+    check_data(settings, tasks)
+    check_run(settings)
+    cluster.connect()
+    if settings.cluster.num_workers != 0:
+        cluster.check_resources(settings.cluster.num_workers, settings.cluster.cpus_per_worker)
+    return tasks, shape
 
 
 def train(
@@ -45,16 +67,7 @@ def train(
     Raises:
         ValueError: a user's mistake, in one line; nothing was trained.
     """
-    transformers.utils.logging.disable_progress_bar()
-    tasks = tasks_of(settings)
-    shape = check_model(
-        job_without_data(settings, tasks)
-    )  # wrong settings are found before anything is written
-    check_data(settings, tasks)
-    check_run(settings)
-    cluster.connect()
-    if settings.cluster.num_workers != 0:
-        cluster.check_resources(settings.cluster.num_workers, settings.cluster.cpus_per_worker)
+    tasks, shape = check(settings)
     show(f"preparing {len(tasks)} tasks from {settings.data.source}")
     data = load_data(settings, tasks)
     for line in data.report:

@@ -35,6 +35,10 @@ RULES: dict[str, Rule] = {
     "run.name": RUN_NAME,
     "run.output_dir": FOLDER,
     "run.seed": (lambda value: 0 <= value < 2**32, "from 0 to 2**32 - 1"),
+    "run.seeds": (
+        lambda value: all(0 <= seed < 2**32 for seed in value) and len(set(value)) == len(value),
+        "different seeds, each from 0 to 2**32 - 1",
+    ),
     "run.resume": TEXT,
     "run.tracking_uri": TRACKING,
     "run.experiment": TEXT,

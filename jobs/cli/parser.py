@@ -37,6 +37,7 @@ _WORDS: dict[Any, str] = {
     str: "text",
     NoneType: "null",
     tuple[str, ...]: "a list such as [cola,rte]",
+    tuple[int, ...]: "a list such as [1,2,3]",
     tuple[int, int]: "[min, max]",
     dict[str, float]: "a mapping such as {cola: 3}",
     dict[str, Any]: "a mapping",

@@ -33,33 +33,23 @@ class FollowTrials(Callback):
         log: SweepLog,
         tracker: Tracker,
         show: Callable[[str], None],
-        replay: Callable[[Any, TrialRecord], None],
     ) -> None:
-        """`replay` takes each trial that an earlier process had, with its record, before anything else happens."""
+        """`log` may know trials of earlier processes."""
         self._folder = folder
-        self._log = log
+        self.log = log
         self._tracker = tracker
         self._show = show
-        self._replay = replay
-        self._known = set(log.trials)
         self._began = time.monotonic()
 
     @property
     def seconds(self) -> float:
         """Of the sweep, all its processes together."""
-        return self._log.seconds + time.monotonic() - self._began
-
-    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Before each step of the sweep; at the first one a resumed sweep's scheduler hears what was."""
-        for trial in trials if self._known else []:
-            if trial.trial_id in self._known:
-                self._replay(trial, self._log.trials[trial.trial_id])
-        self._known = set()
+        return self.log.seconds + time.monotonic() - self._began
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial's process begins, at first or again."""
-        again = trial.trial_id in self._log.trials
-        record = self._log.of(trial.trial_id, trial.config)
+        again = trial.trial_id in self.log.trials
+        record = self.log.of(trial.trial_id, trial.config)
         record.status = RUNNING
         if not again:
             self._show(f"trial {record.number} begins: {described(record.drawn)}")
@@ -69,7 +59,7 @@ class FollowTrials(Callback):
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """A trial has evaluated, or ended."""
-        record = self._log.of(trial.trial_id, trial.config)
+        record = self.log.of(trial.trial_id, trial.config)
         before = len(record.history)
         record.hear(result)
         if result.get("ended"):
@@ -81,7 +71,7 @@ class FollowTrials(Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial has ended or was stopped."""
-        record = self._log.of(trial.trial_id, trial.config)
+        record = self.log.of(trial.trial_id, trial.config)
         if record.status != FINISHED:
             record.status = STOPPED
         self._mark(record, rung=str(record.step), status=record.status)
@@ -93,7 +83,7 @@ class FollowTrials(Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial has failed and is tried again."""
-        record = self._log.of(trial.trial_id, trial.config)
+        record = self.log.of(trial.trial_id, trial.config)
         record.error = _why(trial)
         self._show(
             f"trial {record.number} failed ({record.error}): it is tried again from its last checkpoint"
@@ -102,31 +92,37 @@ class FollowTrials(Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial has failed for good."""
-        record = self._log.of(trial.trial_id, trial.config)
+        record = self.log.of(trial.trial_id, trial.config)
         record.status, record.error = FAILED, _why(trial)
         self._mark(record, status=FAILED, error=record.error)
         self._show(f"trial {record.number} failed and is left aside: {record.error}")
         self._save()
 
+    def stop_running(self) -> None:
+        """Takes trials that nothing runs any more for stopped: their sweep was lost, or its time is up."""
+        for record in self.log.trials.values():
+            if record.status == RUNNING:
+                record.status = STOPPED
+        self._save()
+
     def mark_ended(self) -> None:
         """At the end of the sweep: the process of a trial that was stopped may have had the last word on its run."""
-        for record in self._log.trials.values():
-            if record.status != RUNNING:
-                self._mark(record, rung=str(record.step), status=record.status)
+        for record in self.log.trials.values():
+            self._mark(record, rung=str(record.step), status=record.status)
 
     def _standing(self) -> str:
-        finished = self._log.finished()
+        finished = self.log.finished()
         best = (
             f"best {finished[0].average:.2f} of trial {finished[0].number}"
             if finished
             else "none finished yet"
         )
-        ended = sum(record.status != RUNNING for record in self._log.trials.values())
+        ended = sum(record.status != RUNNING for record in self.log.trials.values())
         return f"{ended} trials ended, {best}"
 
     def _save(self) -> None:
-        self._log.save(self.seconds)
-        if finished := self._log.finished():
+        self.log.save(self.seconds)
+        if finished := self.log.finished():
             values = {
                 "sweep/best_average": finished[0].average or 0.0,
                 "sweep/trials_finished": len(finished),

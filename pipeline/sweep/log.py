@@ -25,6 +25,7 @@ class TrialRecord:
         history: (step, average, rows trained) of each evaluation.
         average, rows_trained, parameters, seconds: Of a finished one, as in its `results.json`.
         error: Of the last failure, one line.
+        generation: Counts the changes of the sweep's settings; trials of one compare in everything.
     """
 
     id: str
@@ -37,6 +38,7 @@ class TrialRecord:
     parameters: int | None = None
     seconds: float | None = None
     error: str = ""
+    generation: int = 0
 
     def hear(self, result: Mapping[str, Any]) -> None:
         """Takes what the trial reported."""
@@ -61,9 +63,10 @@ class SweepLog:
         self.trials: dict[str, TrialRecord] = {}
         self.seconds = 0.0
         """Of the sweep, before this process."""
+        self.generation = 0
         if self._path.is_file():
             stored = json.loads(self._path.read_text(encoding="utf-8"))
-            self.seconds = stored["seconds"]
+            self.seconds, self.generation = stored["seconds"], stored["generation"]
             for one in stored["trials"]:
                 one["history"] = [tuple(point) for point in one["history"]]
                 self.trials[one["id"]] = TrialRecord(**one)
@@ -71,20 +74,27 @@ class SweepLog:
     def of(self, trial_id: str, drawn: Mapping[str, Any]) -> TrialRecord:
         """A trial's record, new or known."""
         if trial_id not in self.trials:
-            self.trials[trial_id] = TrialRecord(trial_id, len(self.trials) + 1, dict(drawn))
+            self.trials[trial_id] = TrialRecord(
+                trial_id, len(self.trials) + 1, dict(drawn), generation=self.generation
+            )
         return self.trials[trial_id]
 
     def save(self, seconds: float) -> None:
         """Writes the file, whole or not at all."""
         trials = [asdict(record) for record in self.trials.values()]
         unfinished = self._path.with_suffix(".part")
-        unfinished.write_text(json.dumps({"seconds": seconds, "trials": trials}, indent=1), encoding="utf-8")
+        stored = {"seconds": seconds, "generation": self.generation, "trials": trials}
+        unfinished.write_text(json.dumps(stored, indent=1), encoding="utf-8")
         os.replace(unfinished, self._path)
 
     def finished(self) -> list[TrialRecord]:
         """Trials that ran to their end, the best average first."""
         ended = [record for record in self.trials.values() if record.status == FINISHED]
         return sorted(ended, key=lambda record: (-(record.average or 0.0), record.number))
+
+    def of_generation(self) -> list[TrialRecord]:
+        """Trials since the settings changed last."""
+        return [record for record in self.trials.values() if record.generation == self.generation]
 
     def count(self, status: str) -> int:
         """Trials of a status."""

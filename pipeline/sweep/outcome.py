@@ -11,11 +11,12 @@ from typing import Any
 import yaml
 
 from pipeline.config import Settings
-from pipeline.run_directory import plain
+from pipeline.run_directory import CONFIG, plain
 from pipeline.sweep.figures import importance_figure, parallel_figure, pareto_figure
-from pipeline.sweep.log import SweepLog, TrialRecord, pareto
+from pipeline.sweep.log import FINISHED, SweepLog, pareto
 from pipeline.sweep.settings import SweepSettings
-from pipeline.sweep.space import Space, values_of, with_values
+from pipeline.sweep.space import Space, with_values
+from pipeline.sweep.trial import TRIALS
 from pipeline.tracking import Tracker
 
 BEST, TABLE, SUMMARY = "best.yaml", "trials.csv", "sweep.json"
@@ -59,16 +60,18 @@ def finish_sweep(
     _write_table(folder / TABLE, space, log)
     written = [SUMMARY, TABLE]
     if finished:
-        best = best_settings(settings, space, finished[0])
+        best = best_settings(settings, folder / TRIALS / finished[0].id)
         (folder / BEST).write_text(
             f"# The best of {len(log.trials)} trials: average {finished[0].average:.2f} (trial {finished[0].number})\n"
             + yaml.safe_dump(plain(asdict(best)), sort_keys=False)
         )
         written.append(BEST)
-        records = [record for record in log.trials.values() if record.average is not None]
-        parallel_figure(space, records, folder / "parallel.png")
-        written.append("parallel.png")
-        if importance_figure(space, finished, folder / "importance.png"):
+        records = [record for record in log.of_generation() if record.average is not None]
+        if records:
+            parallel_figure(space, records, folder / "parallel.png")
+            written.append("parallel.png")
+        ended = [record for record in records if record.status == FINISHED]
+        if importance_figure(space, ended, folder / "importance.png"):
             written.append("importance.png")
         if len(wanted.objectives) > 1:
             pareto_figure(finished, front, wanted.objectives, folder / "pareto.png")
@@ -78,12 +81,17 @@ def finish_sweep(
     return outcome
 
 
-def best_settings(settings: Settings, space: Space, record: TrialRecord) -> Settings:
-    """Settings of a trial, as a run of its own."""
-    found = with_values(settings, values_of(space, record.drawn))
-    return replace(
-        found, run=replace(found.run, name=f"{settings.run.name}-best", resume=None, overwrite=False)
-    )
+def best_settings(settings: Settings, trial: Path) -> Settings:
+    """Settings of the trial in this folder, as a run of its own beside the sweep."""
+    stored = yaml.safe_load((trial / CONFIG).read_text())
+    run = replace(settings.run, name=f"{settings.run.name}-best", resume=None, overwrite=False)
+    values = {
+        f"{section}.{name}": value
+        for section, fields in stored.items()
+        if section != "run"
+        for name, value in fields.items()
+    }
+    return with_values(replace(settings, run=replace(run, seed=stored["run"]["seed"])), values)
 
 
 def _write_table(path: Path, space: Space, log: SweepLog) -> None:

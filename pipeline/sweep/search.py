@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import optuna
@@ -87,14 +88,13 @@ def make_scheduler(
     )
 
 
-def replay(scheduler: TrialScheduler, trial: Any, record: TrialRecord) -> None:
-    """Tells a new scheduler what a trial of an earlier process had reached: Ray Tune keeps its rungs nowhere."""
-    if not isinstance(scheduler, AsyncHyperBandScheduler):
-        return
-    if trial.trial_id not in scheduler._trial_info:
-        scheduler.on_trial_add(None, trial)  # type: ignore[arg-type]  # ASHA asks nothing of it
+def replay(scheduler: TrialScheduler, record: TrialRecord) -> None:
+    """Tells a new scheduler what a trial had reached before: Ray Tune keeps its rungs nowhere."""
+    trial: Any = SimpleNamespace(trial_id=record.id)  # ASHA asks no more of it
+    controller: Any = None
+    scheduler.on_trial_add(controller, trial)
     for step, average, _ in record.history:
-        scheduler.on_trial_result(None, trial, {"step": step, "average": average})  # type: ignore[arg-type]
+        scheduler.on_trial_result(controller, trial, {"step": step, "average": average})
 
 
 def most_concurrent(cluster: ClusterSettings) -> int:

@@ -20,6 +20,8 @@ class SweepSettings:
         early_stopping: Stop what is behind at its evaluations (ASHA), or never.
         grace_steps: Steps before a trial may be stopped; null is the first evaluation.
         reduction_factor: ASHA lets one in so many go on at each rung, and rungs are so many times further apart.
+        allow_changes: Go on (run.resume) though the space or other settings are not what they were: the search begins
+            anew, and the trials that there are stay in the table.
         retries: How often a failed trial is tried again, from its last checkpoint.
     """
 
@@ -33,3 +35,4 @@ class SweepSettings:
     grace_steps: int | None = None
     reduction_factor: int = 3
     retries: int = 1
+    allow_changes: bool = False

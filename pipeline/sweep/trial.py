@@ -11,12 +11,13 @@ from typing import Any
 from ray import tune
 
 from pipeline.config import Settings
-from pipeline.mirror import RUN_ID
 from pipeline.mixture import configure_ray_data
+from pipeline.parent_run import child
+from pipeline.results import RESULTS
 from pipeline.sweep.space import Space, values_of, with_values
 from pipeline.train import train
 
-LOG, RESULTS, TRIALS = "log.txt", "results.json", "trials"
+TRIALS = "trials"
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,6 @@ class Trial:
         if (run_dir / RESULTS).is_file():  # it had ended, and the sweep was lost before it heard of it
             tune.report(_final(json.loads((run_dir / RESULTS).read_text())))
             return
-        if (run_dir / RUN_ID).is_file():
-            settings = replace(settings, run=replace(settings.run, resume=str(run_dir)))
-        elif run_dir.exists():
-            settings = replace(settings, run=replace(settings.run, overwrite=True))
         log = run_dir.with_name(f"{name}.log")
         log.parent.mkdir(parents=True, exist_ok=True)
 
@@ -71,7 +68,7 @@ class Trial:
             "trial": name,
             "status": "running",
         }
-        results = train(settings, show, tags=tags, scored=scored)
+        results = train(child(settings), show, tags=tags, scored=scored)
         tune.report(_final(results))
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.faults.place import Place
-from tests.faults.scripted_run import NotSurvived, ScriptedRun
+from tests.faults.scripted_run import LIMIT, NotSurvived, ScriptedRun
 from tests.faults.servers import wait_until
 from tests.faults.stored import Checkpoint, checkpoints, damaged
 from tests.processes import started_here
@@ -200,7 +200,7 @@ def _damage_newest(scene: Scene, *, cut: bool) -> None:
 
 
 def _damage_prepared(scene: Scene, *, cut: bool) -> None:
-    """The resumed run has to name the file or its folder; prepared again, it goes on."""
+    """The resumed run has to name the folder, and to prepare it again or to leave that to its user."""
     run = scene.run
     run.strike()
     run.kill()
@@ -208,13 +208,14 @@ def _damage_prepared(scene: Scene, *, cut: bool) -> None:
     file.write_bytes(damaged(file.read_bytes(), cut=cut))
     printed = run.log.stat().st_size
     run.start()
-    while run.status is None and run.recovery() is None:
-        time.sleep(0.02)
-    told = run.log.read_bytes()[printed:].decode(errors="replace")
     folder = file.parents[1]
-    if run.status is None:
-        raise NotSurvived(f"{file} was damaged and the run went on with it")
-    if str(folder) not in told or "Traceback" in told:
-        raise NotSurvived(f"{file} was damaged, which the error does not tell in a line:\n{run.tail()}")
-    shutil.rmtree(folder)
-    run.start()
+
+    def told() -> str:
+        return run.log.read_bytes()[printed:].decode(errors="replace")
+
+    wait_until(lambda: run.status is not None or "rows of" in told(), "the resumed run to begin", LIMIT)
+    if str(folder) not in told() or "Traceback" in told():
+        raise NotSurvived(f"{file} was damaged, which is not told in a line:\n{run.tail()}")
+    if run.status is not None:
+        shutil.rmtree(folder)
+        run.start()

@@ -1,6 +1,6 @@
 """Settings that make no sense, by the hundred: each is refused in one line that names it, before anything is begun.
 
-`WRONG` holds single values (307), `TOGETHER` (43) what fails together, or with the tasks and the model of the run.
+`WRONG` holds single values (314), `TOGETHER` (43) what fails together, or with the tasks and the model of the run.
 """
 
 import os
@@ -54,6 +54,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "data.task_files": ("a.yaml", "[tasks.csv]", "[/tmp]", "[3]", "null"),
     "data.source": ("", " "),
     "run.name": ("", "..", "a/b", "a b", ".hidden", "{foo}", "{variant", "é" * 201, "x\ny"),
+    "run.seeds": ("3", "[1,1]", "[1,-2]", "[1.5]", "[a]", "null", "[4294967296]"),
     "run.seed": ("-1", "1.5", "4294967296", "today", "null"),
     "run.tracking_uri": ("", "mlflow.db", "localhost:5000", "null"),
     "run.experiment": ("", "\t"),

@@ -43,7 +43,7 @@ def test_a_scheduler_that_hears_what_was_stops_what_is_behind_it() -> None:
     for records in ([], [TrialRecord(str(n), n, {}, history=[(3, 50.0 + n, 9)]) for n in range(4)]):
         scheduler = make_scheduler("asha", 3, 27, 3)
         for record in records:
-            replay(scheduler, SimpleNamespace(trial_id=record.id), record)
+            replay(scheduler, record)
         scheduler.on_trial_add(None, late)  # type: ignore[arg-type]
         decisions.append(scheduler.on_trial_result(None, late, behind))  # type: ignore[arg-type]
     assert decisions == [TrialScheduler.CONTINUE, TrialScheduler.STOP]

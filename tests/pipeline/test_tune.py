@@ -101,6 +101,39 @@ def test_going_on_with_a_sweep_that_is_over_trains_nothing_again(swept: Swept) -
 def test_going_on_with_another_space_is_refused_and_says_what_changed(swept: Swept) -> None:
     space = {"run.seed": {"grid": [1, 2, 3]}}
     again = replace(swept.settings, run=replace(swept.settings.run, resume=str(swept.folder)))
-    with pytest.raises(ValueError, match=r"run.resume: sweep.space of the sweep was .*'some'.*, is .*3"):
+    with pytest.raises(ValueError, match=r"run.resume: of the sweep, sweep.space was .*'some'.*, is .*3"):
         sweep(again, replace(WANTED, space=space), parse_space(space, list(FIELDS)))
     assert yaml.safe_load((swept.folder / "config.yaml").read_text())["sweep"]["space"] == SPACE
+
+
+def test_another_space_goes_on_where_it_is_allowed_and_keeps_what_there_was(swept: Swept) -> None:
+    space = {"run.seed": {"grid": [5]}}
+    again = replace(swept.settings, run=replace(swept.settings.run, resume=str(swept.folder)))
+    wanted = replace(WANTED, space=space, allow_changes=True)
+    lines: list[str] = []
+    outcome = sweep(again, wanted, parse_space(space, list(FIELDS)), lines.append)
+    assert outcome["trials"][:4] == swept.outcome["trials"]
+    assert [one["drawn"] for one in outcome["trials"][4:]] == [{"run.seed": 5}]
+    assert any(line.startswith("changed: sweep.space was") for line in lines)
+    best = max(outcome["trials"], key=lambda one: one["average"])
+    drawn = parse_settings(["--config", str(swept.folder / "best.yaml")], "", "")
+    assert drawn.run.seed == best["drawn"]["run.seed"]
+
+
+def test_trials_are_added_to_a_sweep_that_is_over(
+    ray_cluster: None, tmp_path: Path, tiny_backbone: str
+) -> None:
+    settings = make_settings(
+        tmp_path, tiny_backbone, train={"max_steps": 2, "eval_every": 2}, cluster={"num_workers": 0}
+    )
+    space = {"train.learning_rate": {"loguniform": [1e-5, 1e-3]}}
+    wanted = SweepSettings(space=space, max_trials=1, early_stopping="none")
+    first = sweep(settings, wanted, parse_space(space, list(FIELDS)), lambda _: None)
+    resumed = replace(settings, run=replace(settings.run, resume=str(tmp_path / "runs" / "run")))
+    more = sweep(resumed, replace(wanted, max_trials=2), parse_space(space, list(FIELDS)), lambda _: None)
+    assert more["trials"][:1] == first["trials"]
+    rates = [one["drawn"]["train.learning_rate"] for one in more["trials"]]
+    assert len(set(rates)) == 2
+    out_of_time = replace(wanted, max_trials=9, max_hours=more["seconds"] / 3600)
+    ended = sweep(resumed, out_of_time, parse_space(space, list(FIELDS)), lambda _: None)
+    assert ended["trials"] == more["trials"]

@@ -1,0 +1,72 @@
+"""A run of runs (a sweep, a group of seeds): its folder, its settings, and its MLflow run, which is their parent."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline.config import RunSettings, Settings
+from pipeline.data_check import check_writable
+from pipeline.mirror import RUN_ID
+from pipeline.run_directory import CONFIG, plain
+from pipeline.tracking_runs import check_tracking, continue_run, start_run
+from pipeline.tracking_texts import redact
+
+
+def check_parent(run: RunSettings, kind: str) -> Path:
+    """The folder, where it can be had; nothing is written.
+
+    Args:
+        run: with the parent's name.
+        kind: what to call it, such as "sweep".
+
+    Raises:
+        ValueError: the folder exists and is not to be gone on with, there is none to go on with, it cannot be written,
+            or the tracking server does not answer.
+    """
+    folder = Path(run.output_dir) / run.name
+    if run.resume is None and folder.exists():
+        raise ValueError(
+            f"{kind} {folder} exists: go on with it by --run.resume {folder}, or give another --run.name"
+        )
+    if run.resume is not None and not (folder / RUN_ID).is_file():
+        raise ValueError(f"run.resume: {folder} is no {kind} (it has no {RUN_ID})")
+    check_writable("run.output_dir", run.output_dir)
+    check_tracking(run.tracking_uri)
+    return folder
+
+
+def open_parent(run: RunSettings, config: Mapping[str, Any], tags: Mapping[str, str]) -> str:
+    """The folder and its MLflow run, new or continued; `config` is what is stored, `tags` those of a new run.
+
+    Returns:
+        The MLflow run's id.
+
+    Raises:
+        ValueError: the tracking server does not answer.
+    """
+    folder = Path(run.output_dir) / run.name
+    if run.resume is not None:
+        parent = (folder / RUN_ID).read_text().strip()
+        continue_run(run.tracking_uri, parent)
+    else:
+        told = {**tags, "run_dir": str(folder)}
+        parent = start_run(run.tracking_uri, run.experiment, run.name, config, told)
+        folder.mkdir(parents=True)
+        (folder / RUN_ID).write_text(parent + "\n")
+    (folder / CONFIG).write_text(redact(yaml.safe_dump(plain(config), sort_keys=False)))
+    return parent
+
+
+def child(settings: Settings) -> Settings:
+    """Settings of a run in a parent's folder, told to go on with what is there under its name, if anything is."""
+    run_dir = Path(settings.run.output_dir) / settings.run.name
+    begun = (run_dir / RUN_ID).is_file()
+    run = replace(
+        settings.run,
+        resume=str(run_dir) if begun else None,
+        overwrite=run_dir.exists() and not begun,  # a run that was lost before it had begun
+    )
+    return replace(settings, run=run)

@@ -1,0 +1,97 @@
+"""One configuration over several seeds: runs one after the other, in one folder, under one MLflow run."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.compare.groups import Group, Run
+from pipeline.compare.report import write_report
+from pipeline.compare.statistics import spread
+from pipeline.compare.table import score_values
+from pipeline.config import Settings
+from pipeline.mirror import RUN_ID
+from pipeline.parent_run import check_parent, child, open_parent
+from pipeline.results import RESULTS
+from pipeline.tracking import Tracker
+from pipeline.tracking_texts import flatten
+from pipeline.train import check, train
+
+
+def train_seeds(settings: Settings, show: Callable[[str], None] = print) -> tuple[Group, list[str]]:
+    """Train one configuration with each of `run.seeds`, or go on with such a group (`run.resume`).
+
+    The runs are called `<name>-seed-<seed>` and lie in the folder `<name>`. Seeds that have results are not trained
+    again, one that was interrupted goes on, and seeds may be added to a group that is gone on with.
+
+    Args:
+        settings: with absolute paths; `run.seed` is not used.
+        show: takes lines for a person.
+
+    Returns:
+        The runs in the order of `run.seeds`, and the files that tell of them.
+
+    Raises:
+        ValueError: a user's mistake, in one line; nothing was trained.
+    """
+    run, seeds = settings.run, settings.run.seeds
+    folder = check_parent(run, "group")
+    runs = [_of_seed(settings, seed) for seed in seeds]
+    if waiting := [one for one in runs if not _results(one).is_file()]:
+        check(child(waiting[0]))
+    parent = open_parent(run, asdict(settings), {"seeds": " ".join(map(str, seeds))})
+    tracker, status = Tracker(run.tracking_uri, parent), "FAILED"
+    try:
+        for number, one in enumerate(runs, 1):
+            done = "trained before" if _results(one).is_file() else f"{number} of {len(runs)}"
+            show(f"seed {one.run.seed}: {done}")
+            if not _results(one).is_file():
+                train(child(one), show, tags={"mlflow.parentRunId": parent, "group": run.name})
+        group = Group(run.name, [_read(one) for one in runs])
+        written = write_report([group], [], str(folder))
+        steps = max(one.results["steps"] for one in group.runs)
+        tracker.log_metrics(_spreads(group), steps)
+        for path in written:
+            tracker.log_artifact(path)
+        status = "FINISHED"
+        return group, written
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        tracker.finish(status)
+
+
+def _of_seed(settings: Settings, seed: int) -> Settings:
+    run = settings.run
+    name, folder = f"{run.name}-seed-{seed}", str(Path(run.output_dir) / run.name)
+    return replace(settings, run=replace(run, seed=seed, seeds=(), name=name, output_dir=folder, resume=None))
+
+
+def _results(settings: Settings) -> Path:
+    return Path(settings.run.output_dir) / settings.run.name / RESULTS
+
+
+def _read(settings: Settings) -> Run:
+    results: Mapping[str, Any] = json.loads(_results(settings).read_text())
+    return Run(
+        run_id=_results(settings).with_name(RUN_ID).read_text().strip(),
+        name=settings.run.name,
+        started=0,
+        seed=settings.run.seed,
+        settings=flatten(asdict(settings)),
+        results=results,
+    )
+
+
+def _spreads(group: Group) -> dict[str, float]:
+    """Mean and standard deviation of every score, as metrics."""
+    told: dict[str, float] = {}
+    for (task, metric), (by_seed,) in score_values([group]).items():
+        name = f"{task}/{metric}".strip("/")
+        middle, deviation = spread(list(by_seed.values()))
+        told[f"mean/{name}"] = middle
+        if deviation is not None:
+            told[f"deviation/{name}"] = deviation
+    return told
