@@ -14,8 +14,11 @@ EVENTS = "events.jsonl"
 def tell(run_dir: str | Path, text: str) -> None:
     """Add a line."""
     line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="seconds"), "text": text})
-    with (Path(run_dir) / EVENTS).open("a", encoding="utf-8") as file:
-        file.write(line + "\n")
+    try:
+        with (Path(run_dir) / EVENTS).open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+    except OSError as error:  # a run does not end because this cannot be written
+        print(f"{text} ({EVENTS} cannot be written: {error.strerror})", flush=True)
 
 
 def read(run_dir: str | Path) -> list[str]:

@@ -3,10 +3,7 @@
 import contextlib
 import logging
 import os
-import shutil
 import socket
-import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,15 +13,14 @@ import ray
 import ray.train
 import torch
 import transformers
-from ray.train import Checkpoint, CheckpointUploadMode, UserCallback
+from ray.train import Checkpoint, UserCallback
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
 from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
 from ray.train.v2.api.validation_config import ValidationConfig
 
 from pipeline import cluster, events
-from pipeline.checkpoint import seal
-from pipeline.checkpoint_store import CheckpointStore, Stored, checkpoint_name
+from pipeline.checkpoint_store import CheckpointStore, Stored
 from pipeline.config import ClusterSettings
 from pipeline.distributed import broadcast_object
 from pipeline.errors import first_line
@@ -32,15 +28,13 @@ from pipeline.evaluate import EvalSet
 from pipeline.evaluate_elsewhere import evaluate_checkpoint
 from pipeline.feed import Feed
 from pipeline.job import TrainJob
-from pipeline.loop import Save, train_on_rank
+from pipeline.loop import train_on_rank
 from pipeline.mixture import configure_ray_data
+from pipeline.patience import patiently
+from pipeline.ray_reports import remove_leftovers, report
 from pipeline.records import Records, last_step, write_chunk
 from pipeline.run_directory import Places
 from pipeline.watchdog import HangError, at, watched
-
-UPLOAD_PATIENCE = 600.0  # seconds that storage may be full or away before the run gives up
-LONGEST_PAUSE = 30.0
-LOCAL_PREFIX = "camtl-checkpoint-"
 
 
 def train(
@@ -136,11 +130,20 @@ class Follow(UserCallback):
             self._tell_workers(len(records), records[0].resumed_at)
             for note in records[0].notes:
                 events.tell(self._places.run_dir, note)
-            write_chunk(self._places.run_dir, records, self._tasks)
+            step = f"the records of step {records[0].last_step}"
+            self._patiently(partial(write_chunk, self._places.run_dir, records, self._tasks), step)
             if self._places.mirror is not None:
-                self._places.mirror.put_records(self._places.run_dir)
+                put = partial(self._places.mirror.put_records, self._places.run_dir)
+                self._patiently(put, f"the copy of {step}")
         if checkpoint is not None:
-            self._places.store.prune(self._keep, Path(checkpoint.path).name)
+            name = Path(checkpoint.path).name
+            self._patiently(
+                partial(self._places.store.prune, self._keep, name), f"the end of what {name} replaces"
+            )
+
+    def _patiently(self, action: Callable[[], object], what: str) -> None:
+        """Disks that are full and storage that is away must not end a run at once."""
+        patiently(action, what, partial(events.tell, self._places.run_dir))
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
         """Called when workers have failed."""
@@ -172,7 +175,7 @@ def _work(config: dict[str, Any]) -> None:
     configure_ray_data()
     logging.disable(logging.INFO)  # Ray Train would print every report in full
     transformers.utils.logging.disable_progress_bar()
-    _remove_leftovers()
+    remove_leftovers()
     context = ray.train.get_context()
     device = get_device()
     if device.type == "cuda":
@@ -195,7 +198,7 @@ def _work(config: dict[str, Any]) -> None:
             fetch=config["feed"](),
             eval_sets=EvalSet.of_tables(job.mixture.tasks, evals),
             device=device,
-            report=partial(_report, last_step=job.mixture.max_steps),
+            report=partial(report, last_step=job.mixture.max_steps),
             resume_from=folder,
             preempted=lambda: ray.train.get_preemption_info() is not None,
             notes=notes,
@@ -210,78 +213,3 @@ def _to_go_on_from(store: CheckpointStore, recorded: int, notes: list[str]) -> S
     name = Path(registered.path).name if registered else ""
     steps = [stored.step for stored in store.checkpoints() if stored.name == name]
     return store.newest_sound(max([recorded, *steps]), notes.append)
-
-
-def _report(records: Records, save: Save | None, metrics: dict[str, Any] | None, *, last_step: int) -> None:
-    """Hand over without waiting: uploads and reports are done in order by a thread of Ray Train's."""
-    later = CheckpointUploadMode.ASYNC
-    ray.train.report({"records": records}, checkpoint_upload_mode=later)
-    if metrics is None:
-        return
-    notes: list[str] = []  # the upload, which comes before the report, adds to them
-    told = {**metrics, "notes": notes}
-    folder = _saved(save, notes.append, must=metrics["step"] == last_step) if save else None
-    if folder is not None:
-        seal_and_store = partial(_upload, metrics=metrics, tell=notes.append)
-        ray.train.report(
-            told,
-            checkpoint=Checkpoint.from_directory(str(folder)),
-            checkpoint_dir_name=checkpoint_name(metrics["step"]),
-            checkpoint_upload_mode=later,
-            delete_local_checkpoint_after_upload=True,
-            checkpoint_upload_fn=seal_and_store,
-            validation=metrics["to_evaluate"],
-        )
-    else:
-        ray.train.report(told, checkpoint_upload_mode=later)
-
-
-def _saved(save: Save, tell: Callable[[str], None], *, must: bool) -> Path | None:
-    """A checkpoint in a folder of this machine; None where there is no room and a later one will do."""
-    folder = Path(tempfile.mkdtemp(prefix=f"{LOCAL_PREFIX}{os.getpid()}-"))
-    try:
-        save(folder)
-    except Exception as error:  # torch and safetensors tell of a full disk in errors of their own
-        shutil.rmtree(folder, ignore_errors=True)
-        if must:
-            raise ValueError(
-                f"the last checkpoint cannot be written to {folder.parent} ({first_line(error)}): "
-                "make room there, and go on with --run.resume"
-            ) from error
-        tell(f"checkpoint left out: {folder.parent} cannot be written ({first_line(error)})")
-        return None
-    return folder
-
-
-def _upload(
-    checkpoint: Checkpoint, name: str, *, metrics: dict[str, Any], tell: Callable[[str], None]
-) -> Checkpoint:
-    """Seal a checkpoint and copy it to storage, again and again while storage is full or away."""
-    seal(Path(checkpoint.path), metrics)
-    storage = ray.train.get_context().get_storage()
-    began, pause, reason = time.monotonic(), 1.0, ""
-    while True:
-        try:
-            persisted: Checkpoint = storage.persist_current_checkpoint(checkpoint, name)
-        except OSError as error:
-            if time.monotonic() > began + UPLOAD_PATIENCE:
-                raise ValueError(
-                    f"checkpoint {name} could not be stored in {UPLOAD_PATIENCE:g} s ({first_line(error)}): "
-                    "mend the storage, and go on with --run.resume"
-                ) from error
-            reason = first_line(error)
-            print(f"checkpoint {name} is stored later: {reason}", flush=True)
-            time.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
-        else:
-            if reason:
-                tell(f"checkpoint {name} was stored {time.monotonic() - began:.0f} s late: {reason}")
-            return persisted
-
-
-def _remove_leftovers() -> None:
-    """Checkpoints on this machine whose worker was killed before they were stored."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{LOCAL_PREFIX}*"):
-        process = folder.name.removeprefix(LOCAL_PREFIX).partition("-")[0]
-        if not Path(f"/proc/{process}").exists():
-            shutil.rmtree(folder, ignore_errors=True)

@@ -49,21 +49,28 @@ def write_chunk(run_dir: str | Path, records: Sequence[Records], tasks: Sequence
     root.mkdir(parents=True, exist_ok=True)
     first = records[0]
     temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=root))
-    columns = {name: np.concatenate([part.rows[name] for part in records]) for name in first.rows}
-    rows = pa.table({**columns, "task": _names(columns["task"], tasks)})
-    pq.write_table(rows.sort_by([("step", "ascending"), ("rank", "ascending")]), temporary / "rows.parquet")
-    assert first.mix is not None
-    pq.write_table(
-        pa.table({**first.mix, "task": _names(first.mix["task"], tasks)}), temporary / "mix.parquet"
-    )
-    span = {"first_step": first.first_step, "last_step": first.last_step}
-    (temporary / SUMMARY).write_text(json.dumps({**span, **(first.summary or {})}))
+    try:
+        _write(temporary, records, tasks)
+    except OSError:
+        shutil.rmtree(temporary, ignore_errors=True)  # a full disk is not to stay fuller
+        raise
     for chunk in chunks(run_dir):
         if int(chunk.name) > first.resumed_at and int(chunk.name) >= first.first_step:
             replaced = root / f".replaced-{chunk.name}"
             os.rename(chunk, replaced)
             shutil.rmtree(replaced)
     os.rename(temporary, root / f"{first.last_step:09d}")
+
+
+def _write(folder: Path, records: Sequence[Records], tasks: Sequence[str]) -> None:
+    first = records[0]
+    columns = {name: np.concatenate([part.rows[name] for part in records]) for name in first.rows}
+    rows = pa.table({**columns, "task": _names(columns["task"], tasks)})
+    pq.write_table(rows.sort_by([("step", "ascending"), ("rank", "ascending")]), folder / "rows.parquet")
+    assert first.mix is not None
+    pq.write_table(pa.table({**first.mix, "task": _names(first.mix["task"], tasks)}), folder / "mix.parquet")
+    span = {"first_step": first.first_step, "last_step": first.last_step}
+    (folder / SUMMARY).write_text(json.dumps({**span, **(first.summary or {})}))
 
 
 def chunks(run_dir: str | Path) -> list[Path]:

@@ -19,6 +19,7 @@ class Outcome:
         seconds: from the fault to a step beyond `step`, or to the run's end; None where that never came.
         resumed: how often the run had to be resumed by hand because of it.
         problem: what went wrong.
+        ended: the last line of each time that the run ended with an error by itself.
     """
 
     kind: str
@@ -29,6 +30,7 @@ class Outcome:
     seconds: float | None = None
     resumed: int = 0
     problem: str = ""
+    ended: Sequence[str] = ()
 
 
 @dataclass

@@ -167,7 +167,8 @@ class FaultyRun:
             print(
                 f"run {self._number} ({one.store})  {one.kind} at step {one.step}: "
                 f"{'survived' if one.survived else 'NOT SURVIVED'}, {told}, resumed {one.resumed}"
-                + (f": {one.problem}" if one.problem else ""),
+                + (f": {one.problem}" if one.problem else "")
+                + "".join(f"\n  it had ended: {line}" for line in one.ended),
                 flush=True,
             )
         if problems:
@@ -192,7 +193,7 @@ class FaultyRun:
 
     def _strike(self, fault: Planned) -> Outcome:
         run, resumed = self._run, self._run.resumed
-        seconds, problem = None, ""
+        seconds, problem, ends = None, "", len(run.ends)
         try:
             FAULTS[fault.kind](self._scene)
             seconds = run.wait_until_recovered()
@@ -207,6 +208,7 @@ class FaultyRun:
             seconds=seconds,
             resumed=run.resumed - resumed,
             problem=problem,
+            ended=run.ends[ends:],
         )
 
     def _problems(self) -> list[str]:

@@ -39,6 +39,7 @@ class ScriptedRun:
         log: what all its processes have printed.
         resumed: how often it was started again.
         harmed: when a fault struck last.
+        ends: what it told where it ended with an error by itself.
     """
 
     def __init__(self, settings: Settings, folder: Path, address: str) -> None:
@@ -48,6 +49,7 @@ class ScriptedRun:
         self.log = folder / "job.log"
         self.resumed = -1
         self.harmed = Moment(0, 0)
+        self.ends: list[str] = []
         self._config = folder / "settings.yaml"
         self._config.write_text(yaml.safe_dump(asdict(settings)))
         self._environment = {**os.environ, "RAY_ADDRESS": address}
@@ -137,6 +139,7 @@ class ScriptedRun:
                 time.sleep(0.02)
             if self.status == 0:
                 return self.recovery() or time.monotonic() - self.harmed.time
+            self.ends.append(self.tail(1))
             self.start()
         raise NotSurvived(f"ended with an error {STARTS} times:\n{self.tail()}")
 

@@ -1,12 +1,17 @@
-"""What happens to a checkpoint on its way to storage reaches the run's events."""
+"""What happens to checkpoints and records on their way to storage reaches the run's events."""
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from pipeline import events
+from pipeline import events, patience
 from pipeline.checkpoint_store import CheckpointStore
-from pipeline.ray_workers import Follow, _saved
+from pipeline.mirror import Mirror
+from pipeline.patience import patiently
+from pipeline.ray_reports import saved_in_folder
+from pipeline.ray_workers import Follow
+from pipeline.records import Records, chunks
 from pipeline.run_directory import Places
 
 
@@ -20,11 +25,11 @@ def test_a_checkpoint_without_room_is_left_out_and_told(
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     told: list[str] = []
-    assert _saved(no_room, told.append, must=False) is None
+    assert saved_in_folder(no_room, told.append, must=False) is None
     assert told == [f"checkpoint left out: {tmp_path} cannot be written (No space left on device)"]
     assert not list(tmp_path.iterdir())
     with pytest.raises(ValueError, match="the last checkpoint cannot be written"):
-        _saved(no_room, told.append, must=True)
+        saved_in_folder(no_room, told.append, must=True)
 
 
 def test_what_a_rank_tells_with_a_report_is_among_the_events(tmp_path: Path) -> None:
@@ -32,3 +37,58 @@ def test_what_a_rank_tells_with_a_report_is_among_the_events(tmp_path: Path) -> 
     follow = Follow(places, ["a"], keep=2)
     follow.after_report(None, [{"step": 4, "notes": ["checkpoint left out: full"]}, {"step": 4}], None)
     assert events.read(tmp_path) == ["checkpoint left out: full"]
+
+
+class Away:
+    """Storage that comes back at the third try."""
+
+    def __init__(self) -> None:
+        self.tries = 0
+
+    def __call__(self) -> str:
+        self.tries += 1
+        if self.tries < 3:
+            raise OSError("connection refused")
+        return "stored"
+
+
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.patience.time.sleep", lambda seconds: None)
+
+
+def test_what_storage_takes_at_the_third_try_is_stored_late(no_pauses: None) -> None:
+    told: list[str] = []
+    assert patiently(Away(), "checkpoint 4", told.append) == "stored"
+    assert told == ["checkpoint 4 was stored 0 s late: connection refused"]
+
+
+def test_patience_ends_and_says_what_to_mend(no_pauses: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "PATIENCE", 0.0)
+    with pytest.raises(
+        ValueError, match=r"^checkpoint 4 could not be stored in 0 s \(connection refused\): mend"
+    ):
+        patiently(Away(), "checkpoint 4", print)
+
+
+def test_a_copy_of_the_records_that_fails_is_made_later(
+    tmp_path: Path, no_pauses: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_dir, away, put = tmp_path / "run", Away(), Mirror.put_records
+    run_dir.mkdir()
+
+    def put_when_back(mirror: Mirror, folder: Path) -> None:
+        away()
+        put(mirror, folder)
+
+    monkeypatch.setattr(Mirror, "put_records", put_when_back)
+    mirror = Mirror(str(tmp_path / "bucket"))
+    follow = Follow(Places(run_dir, CheckpointStore(str(tmp_path / "checkpoints")), mirror), ["a"], keep=2)
+    column = np.array([1])
+    rows = {"step": column, "rank": 0 * column, "task": 0 * column, "row_id": column}
+    records = Records(0, 1, 1, rows, mix={"step": column, "task": 0 * column}, summary={})
+    follow.after_report(None, [{"records": records}], None)
+    assert [chunk.name for chunk in chunks(run_dir)] == ["000000001"]
+    assert [chunk.name for chunk in chunks(tmp_path / "bucket")] == ["000000001"]
+    (told,) = events.read(run_dir)
+    assert told == "the copy of the records of step 1 was stored 0 s late: connection refused"
