@@ -80,7 +80,7 @@ def show_sweep(outcome: dict[str, Any], settings: Settings) -> None:
     finished = sum(one["status"] == "finished" for one in trials)
     console.print(
         f"{finished} of {len(trials)} trials finished in {outcome['seconds']:.0f} s; "
-        f"their training took {outcome['training_seconds']:.0f} s",
+        f"the training of all took {outcome['training_seconds']:.0f} s",
         highlight=False,
     )
     if outcome["best"]:

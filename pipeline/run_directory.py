@@ -86,7 +86,12 @@ def open_run(settings: Settings, tags: Mapping[str, str] | None = None) -> tuple
         return run_dir, run_id
     parameters = asdict(settings)
     told = {"run_dir": str(run_dir), **(tags or {})}
-    run_id = start_run(run.tracking_uri, run.experiment, run.name, parameters, told)
+    # MLflow has the name; as a parameter it would be what differs most among runs that are compared.
+    logged = {
+        **parameters,
+        "run": {name: value for name, value in parameters["run"].items() if name != "name"},
+    }
+    run_id = start_run(run.tracking_uri, run.experiment, run.name, logged, told)
     if run_dir.exists():
         shutil.rmtree(run_dir)
     if stored := _stored(settings):

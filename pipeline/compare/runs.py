@@ -21,6 +21,10 @@ from pipeline.tracking_texts import redact
 READ_TIMEOUT = 20  # seconds for one request
 
 
+class UnreadableResultsError(ValueError):
+    """A run's results are damaged, or a score in them is no number."""
+
+
 class RunFinder:
     """Runs of one experiment by id, name, parent or query; what is passed over is told in `remarks`."""
 
@@ -107,9 +111,13 @@ class RunFinder:
     def _with_results(self, found: list[Any]) -> list[Run]:
         runs = []
         for one in found:
-            results = self._results(one) if one.info.status == "FINISHED" else None
+            why = f"no results, {one.info.status}"
+            try:
+                results = self._results(one) if one.info.status == "FINISHED" else None
+            except UnreadableResultsError as error:
+                results, why = None, str(error)
             if results is None:
-                self.remarks.append(f"{one.info.run_name} is left out: no results, {one.info.status}")
+                self.remarks.append(f"{one.info.run_name} is left out: {why}")
             else:
                 runs.append(_run(one, results))
         return runs
@@ -127,7 +135,7 @@ class RunFinder:
             if not all(math.isfinite(value) for value in (results["average"], *scores)):
                 raise ValueError("a score is not a number")
         except (ValueError, LookupError, TypeError, AttributeError) as error:
-            raise ValueError(
+            raise UnreadableResultsError(
                 f"run {run.info.run_name}: its results.json cannot be read ({error}); leave the run out"
             ) from None
         return results

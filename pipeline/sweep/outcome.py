@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from pipeline.config import Settings
+from pipeline.records import chunks, read_summary
 from pipeline.run_directory import CONFIG, plain
 from pipeline.sweep.figures import importance_figure, parallel_figure, pareto_figure
 from pipeline.sweep.log import FINISHED, SweepLog, pareto
@@ -44,7 +45,7 @@ def finish_sweep(
 
     Returns:
         `trials`: as `trials.json` has them; `best`: id of the one of the highest average, or None; `pareto`: ids of
-        those that no other one beats in all objectives; `seconds` of the sweep; `training_seconds`: of all finished
+        those that no other one beats in all objectives; `seconds` of the sweep; `training_seconds`: of all
         trials together.
     """
     finished = log.finished()
@@ -54,7 +55,7 @@ def finish_sweep(
         "best": finished[0].id if finished else None,
         "pareto": [record.id for record in front],
         "seconds": seconds,
-        "training_seconds": sum(record.seconds or 0.0 for record in finished),
+        "training_seconds": sum(training_seconds(folder / TRIALS / trial) for trial in log.trials),
     }
     (folder / SUMMARY).write_text(json.dumps(outcome, indent=1) + "\n")
     _write_table(folder / TABLE, space, log)
@@ -79,6 +80,11 @@ def finish_sweep(
     for name in written:
         tracker.log_artifact(str(folder / name))
     return outcome
+
+
+def training_seconds(run_dir: Path) -> float:
+    """What a run has trained for as its records tell it, finished or not."""
+    return float(sum(read_summary(chunk)["seconds"] for chunk in chunks(run_dir)))
 
 
 def best_settings(settings: Settings, trial: Path) -> Settings:

@@ -14,6 +14,7 @@ from pipeline.compare.runs import RunFinder
 from pipeline.compare.statistics import paired, spread
 from pipeline.compare.table import in_words, score_values
 from pipeline.tracking_runs import start_run
+from tests.mlflow_server import MlflowServer
 
 
 def make_results(seed: int, **tasks: float) -> dict[str, Any]:
@@ -145,3 +146,25 @@ def test_runs_are_found_by_id_name_parent_and_query(tmp_path: Path) -> None:
             finder.by_query(query)
     with pytest.raises(ValueError, match=r"there are .*camtl"):
         RunFinder(uri, "other")
+
+
+def test_among_children_one_without_a_number_is_left_out_and_named(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    parent = log_run(uri, "group", None, tmp_path)
+    log_run(uri, "good", make_results(0, rte=60.0), tmp_path, **{"mlflow.parentRunId": parent})
+    lost = log_run(uri, "lost", make_results(1, rte=float("nan")), tmp_path, **{"mlflow.parentRunId": parent})
+    finder = RunFinder(uri, "camtl")
+    assert [run.name for run in finder.by_reference("group")] == ["good"]
+    (remark,) = finder.remarks
+    assert remark.startswith(
+        "lost is left out: run lost: its results.json cannot be read (a score is not a number)"
+    )
+    with pytest.raises(ValueError, match="leave the run out"):
+        finder.by_reference(lost)
+
+
+def test_runs_on_a_server_are_found_with_their_results(mlflow_server: MlflowServer, tmp_path: Path) -> None:
+    run_id = log_run(mlflow_server.uri, "compared", make_results(4, rte=61.0), tmp_path)
+    finder = RunFinder(mlflow_server.uri, "camtl")
+    (run,) = finder.by_reference("compared")
+    assert (run.run_id, run.seed, run.results["tasks"]) == (run_id, 4, {"rte": {"accuracy": 61.0}})
