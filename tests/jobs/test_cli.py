@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from jobs.cli import fail, parse_settings
+from pipeline.assembly import job_without_data, tasks_of
 from pipeline.config import Settings
 from pipeline.tasks.task_files import load_task_files
 
@@ -65,8 +66,10 @@ def test_the_command_line_wins_over_the_file(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
-def test_shipped_configurations_parse(config: Path) -> None:
-    parse("--config", str(config))
+def test_shipped_configurations_fit_their_tasks(config: Path) -> None:
+    settings = parse("--config", str(config))
+    tasks = tasks_of(settings)
+    assert job_without_data(settings, tasks).mixture.tasks == tuple(task.name for task in tasks)
 
 
 def test_settings_survive_a_round_through_yaml(folder: Path) -> None:
