@@ -59,6 +59,8 @@ class RunFinder:
         runs = self._with_results(children)
         if not runs:
             raise ValueError(f"run {reference}: none of its {len(children)} children has results")
+        if not given_name and "seeds" in found.data.tags:  # one configuration, which has a name
+            given_name = str(found.info.run_name)
         return [replace(run, given_name=given_name) for run in runs]
 
     def by_query(self, query: str) -> list[Run]:

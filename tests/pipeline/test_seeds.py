@@ -8,7 +8,7 @@ from statistics import mean
 import pytest
 from mlflow import MlflowClient
 
-from pipeline.compare.groups import Group
+from pipeline.compare.groups import Group, group_runs
 from pipeline.compare.runs import RunFinder
 from pipeline.config import Settings
 from pipeline.seeds import train_seeds
@@ -52,7 +52,9 @@ def test_each_seed_has_a_run_that_equals_the_one_trained_alone(seeded: Seeded, t
 def test_mlflow_has_their_parent_with_means_and_compare_finds_them_by_it(seeded: Seeded) -> None:
     uri = seeded.settings.run.tracking_uri
     finder = RunFinder(uri, "camtl")
-    assert [run.run_id for run in finder.by_reference("group")] == [run.run_id for run in seeded.group.runs]
+    found = finder.by_reference("group")
+    assert [run.run_id for run in found] == [run.run_id for run in seeded.group.runs]
+    assert [group.label for group in group_runs(found)[0]] == ["group"]
     parent = MlflowClient(uri).get_run((seeded.folder / ".mlflow_run_id").read_text().strip())
     assert parent.info.status == "FINISHED"
     averages = [run.results["average"] for run in seeded.group.runs]
