@@ -45,8 +45,8 @@ def run_legs(
     number = len(list(folder.glob(LEG.format("*"))))
     untried = changed or not number
     if changed:
-        follow.stop_running()
         follow.log.generation += 1
+        follow.stop_running()
     if not untried:
         _run_leg(folder, number, trial, wanted, follow, concurrent)
     while samples := _samples(trial.space, wanted.max_trials - len(follow.log.trials), untried=untried):

@@ -69,6 +69,9 @@ def test_a_seed_is_added_and_the_others_stay_as_they_are(seeded: Seeded) -> None
     group, _ = train_seeds(replace(seeded.settings, run=run), lines.append)
     assert [one.seed for one in group.runs] == [1, 2, 3]
     assert {path: path.stat().st_mtime_ns for path in files} == files
+    parent = (seeded.folder / ".mlflow_run_id").read_text().strip()
+    told = MlflowClient(run.tracking_uri).get_run(parent).data.metrics["mean/average"]
+    assert told == pytest.approx(mean(one.results["average"] for one in group.runs))
     assert [line for line in lines if line.startswith("seed ")] == [
         "seed 1: trained before",
         "seed 2: trained before",
