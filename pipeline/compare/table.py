@@ -105,7 +105,8 @@ def in_words(test: Paired) -> str:
         return f"{text}: too few for a test, which takes 3"
     if test.p is None:
         return f"{text}: the same at every seed, so there is no spread to test against"
-    return f"{text}, 95% interval {test.low:+.2f} to {test.high:+.2f}, p = {test.p:.3f}"
+    p = "p < 0.001" if test.p < 0.001 else f"p = {test.p:.3f}"
+    return f"{text}, 95% interval {test.low:+.2f} to {test.high:+.2f}, {p}"
 
 
 def _cell(values: Sequence[float], form: str, *, even_none: bool = False) -> str:

@@ -53,6 +53,9 @@ def test_a_paired_test_by_hand() -> None:
     assert test.seeds == (0, 1, 2)
     assert (test.difference, test.low, test.high) == pytest.approx((2.0, -0.4841, 4.4841), abs=1e-4)
     assert test.p == pytest.approx(0.0742, abs=1e-4)
+    assert in_words(test) == "+2.00 over 3 shared seeds, 95% interval -0.48 to +4.48, p = 0.074"
+    sure = paired({0: 1.0, 1: 1.0, 2: 1.0}, {0: 5.0, 1: 5.001, 2: 5.002})
+    assert in_words(sure).endswith("p < 0.001")
 
 
 def test_the_same_difference_at_every_seed_has_no_p() -> None:
