@@ -11,7 +11,7 @@ from pipeline.config import RunSettings, Settings
 from pipeline.data_check import check_writable
 from pipeline.mirror import RUN_ID
 from pipeline.run_directory import CONFIG, plain
-from pipeline.tracking_runs import check_tracking, continue_run, start_run
+from pipeline.tracking_runs import continue_run, start_run
 from pipeline.tracking_texts import redact
 
 
@@ -23,8 +23,8 @@ def check_parent(run: RunSettings, kind: str) -> Path:
         kind: what to call it, such as "sweep".
 
     Raises:
-        ValueError: the folder exists and is not to be gone on with, there is none to go on with, it cannot be written,
-            or the tracking server does not answer.
+        ValueError: the folder exists and is not to be gone on with, there is none to go on with, or it cannot be
+            written.
     """
     folder = Path(run.output_dir) / run.name
     if run.resume is None and folder.exists():
@@ -34,7 +34,6 @@ def check_parent(run: RunSettings, kind: str) -> Path:
     if run.resume is not None and not (folder / RUN_ID).is_file():
         raise ValueError(f"run.resume: {folder} is no {kind} (it has no {RUN_ID})")
     check_writable("run.output_dir", run.output_dir)
-    check_tracking(run.tracking_uri)
     return folder
 
 

@@ -23,6 +23,7 @@ from pipeline.sweep.settings import SweepSettings
 from pipeline.sweep.space import Space
 from pipeline.sweep.trial import Trial
 from pipeline.tracking import Tracker
+from pipeline.tracking_runs import check_tracking
 
 
 def sweep(
@@ -47,6 +48,7 @@ def sweep(
     if settings.run.resume is not None:
         changed = changes(yaml.safe_load((folder / CONFIG).read_text()), settings, wanted)
     check_sweep(settings, wanted, space)
+    check_tracking(settings.run.tracking_uri)
     tasks = tasks_of(settings)
     cluster.connect(log_to_driver=False)  # trials tell what they do by their log and MLflow
     if settings.cluster.num_workers != 0:
