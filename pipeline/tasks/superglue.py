@@ -51,8 +51,8 @@ TASKS: tuple[Task, ...] = (
     _task(
         "multirc",
         "classification",
-        # The question first, as in BoolQ and MRQA: what those learn about passages may serve here. In a mix of 22 tasks on
-        # a small encoder F1a was 27 so, and 0 the other way round (one seed each).
+        # The question first, as in BoolQ and MRQA: what those learn about passages may serve here. In a mix of 22
+        # tasks on a small encoder F1a was 27 so, and 0 the other way round (one seed each).
         text_columns=("{question} {answer}", "paragraph"),
         columns={"question": "idx.paragraph,idx.question"},
         label_names=FALSE_TRUE,
