@@ -1,6 +1,6 @@
 """A run of runs (a sweep, a group of seeds): its folder, its settings, and its MLflow run, which is their parent."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -55,8 +55,30 @@ def open_parent(run: RunSettings, config: Mapping[str, Any], tags: Mapping[str, 
         parent = start_run(run.tracking_uri, run.experiment, run.name, config, told)
         folder.mkdir(parents=True)
         (folder / RUN_ID).write_text(parent + "\n")
-    (folder / CONFIG).write_text(redact(yaml.safe_dump(plain(config), sort_keys=False)))
+    (folder / CONFIG).write_text(_text(config))
     return parent
+
+
+def differences(folder: Path, config: Mapping[str, Any], may_change: Collection[str]) -> list[str]:
+    """What of a parent's stored settings is no longer so, in words.
+
+    Args:
+        folder: of the parent.
+        config: the settings now, {section: {name: value}}.
+        may_change: dotted names that are passed over, and sections.
+    """
+    now = yaml.safe_load(_text(config))
+    return [
+        f"{section}.{name} was {value}, is {now[section].get(name)}"
+        for section, values in yaml.safe_load((folder / CONFIG).read_text()).items()
+        for name, value in values.items()
+        if not {section, f"{section}.{name}"} & set(may_change) and value != now[section].get(name)
+    ]
+
+
+def _text(config: Mapping[str, Any]) -> str:
+    """Settings as `config.yaml` holds them."""
+    return redact(yaml.safe_dump(plain(config), sort_keys=False))
 
 
 def child(settings: Settings) -> Settings:

@@ -6,17 +6,20 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.compare.groups import Group, Run
+from pipeline.compare.groups import SHOWN_ONLY, Group, Run
 from pipeline.compare.report import write_report
 from pipeline.compare.statistics import spread
 from pipeline.compare.table import score_values
 from pipeline.config import Settings
 from pipeline.mirror import RUN_ID
-from pipeline.parent_run import check_parent, child, open_parent
+from pipeline.parent_run import check_parent, child, differences, open_parent
 from pipeline.results import RESULTS
 from pipeline.tracking import Tracker
 from pipeline.tracking_texts import flatten
 from pipeline.train import check, train
+
+# When a group is gone on with: places, and how patient it is.
+MAY_CHANGE = ("run", "data.prepared_dir", "data.in_memory_bytes", "cluster.storage_path", *SHOWN_ONLY)
 
 
 def train_seeds(settings: Settings, show: Callable[[str], None] = print) -> tuple[Group, list[str]]:
@@ -37,6 +40,11 @@ def train_seeds(settings: Settings, show: Callable[[str], None] = print) -> tupl
     """
     run, seeds = settings.run, settings.run.seeds
     folder = check_parent(run, "group")
+    if run.resume is not None and (changed := differences(folder, asdict(settings), MAY_CHANGE)):
+        raise ValueError(
+            f"run.resume: of the group, {'; '.join(changed)}: its seeds would not compare; "
+            "start another group with --run.name"
+        )
     runs = [_of_seed(settings, seed) for seed in seeds]
     if waiting := [one for one in runs if not _results(one).is_file()]:
         check(child(waiting[0]))

@@ -6,13 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import yaml
-
 from pipeline import cluster
 from pipeline.assembly import prepare_data, tasks_of
 from pipeline.config import Settings
 from pipeline.parent_run import check_parent, open_parent
-from pipeline.run_directory import CONFIG
 from pipeline.sweep.check import changes, check_sweep, config_of
 from pipeline.sweep.follow import FollowTrials
 from pipeline.sweep.legs import run_legs
@@ -46,7 +43,7 @@ def sweep(
     folder = check_parent(settings.run, "sweep")
     changed: list[str] = []
     if settings.run.resume is not None:
-        changed = changes(yaml.safe_load((folder / CONFIG).read_text()), settings, wanted)
+        changed = changes(folder, settings, wanted)
     check_sweep(settings, wanted, space)
     check_tracking(settings.run.tracking_uri)
     tasks = tasks_of(settings)

@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from pipeline.assembly import check_model, job_without_data, tasks_of
 from pipeline.config import Settings
 from pipeline.data_check import check_data
-from pipeline.run_directory import plain
+from pipeline.parent_run import differences
 from pipeline.sweep.search import OBJECTIVES
 from pipeline.sweep.settings import SweepSettings
 from pipeline.sweep.space import Space, grid_size, values_of, with_values
-from pipeline.tracking_texts import redact
 
 SAMPLES = 40  # draws that are held against each other before anything starts
 MAY_CHANGE = {  # when a sweep is gone on with
-    *(("run", name) for name in ("resume", "overwrite", "output_dir", "tracking_uri")),
-    *(("sweep", name) for name in ("max_hours", "max_trials", "max_concurrent_trials", "retries")),
-    ("sweep", "allow_changes"),
+    "cluster",
+    *(f"run.{name}" for name in ("resume", "overwrite", "output_dir", "tracking_uri")),
+    *(
+        f"sweep.{name}"
+        for name in ("max_hours", "max_trials", "max_concurrent_trials", "retries", "allow_changes")
+    ),
 }
 
 
 def config_of(settings: Settings, wanted: SweepSettings) -> dict[str, Any]:
     """All that a sweep is told, as its `config.yaml` holds it."""
-    config: dict[str, Any] = plain({**asdict(settings), "sweep": asdict(wanted)})
-    return yaml.safe_load(redact(yaml.safe_dump(config, sort_keys=False)))
+    return {**asdict(settings), "sweep": asdict(wanted)}
 
 
 def check_sweep(settings: Settings, wanted: SweepSettings, space: Space) -> None:
@@ -82,19 +82,13 @@ def check_sweep(settings: Settings, wanted: SweepSettings, space: Space) -> None
     check_data(settings, tasks)
 
 
-def changes(stored: Mapping[str, Any], settings: Settings, wanted: SweepSettings) -> list[str]:
-    """What has changed since a sweep was stored, in words; of what may change without a word, nothing.
+def changes(folder: Path, settings: Settings, wanted: SweepSettings) -> list[str]:
+    """What has changed since the sweep in this folder was stored, in words; of what may change, nothing.
 
     Raises:
         ValueError: something changed without `sweep.allow_changes`.
     """
-    now = config_of(settings, wanted)
-    found = [
-        f"{section}.{name} was {value}, is {now[section].get(name)}"
-        for section in stored
-        for name, value in stored[section].items()
-        if (section, name) not in MAY_CHANGE and section != "cluster" and value != now[section].get(name)
-    ]
+    found = differences(folder, config_of(settings, wanted), MAY_CHANGE)
     if found and not wanted.allow_changes:
         raise ValueError(
             f"run.resume: of the sweep, {'; '.join(found)}: its trials would not compare; start another sweep with "

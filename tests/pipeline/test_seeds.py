@@ -92,6 +92,16 @@ def test_a_run_that_was_interrupted_goes_on(seeded: Seeded, tmp_path: Path) -> N
     assert not any(line.startswith("step ") for line in lines)  # nothing was trained twice
 
 
+def test_seeds_of_another_configuration_are_refused(seeded: Seeded) -> None:
+    run = replace(seeded.settings.run, resume=str(seeded.folder), seeds=(*SEEDS, 4))
+    longer = replace(seeded.settings.train, max_steps=5)
+    with pytest.raises(
+        ValueError, match=r"^run.resume: of the group, train.max_steps was 4, is 5: its seeds would"
+    ):
+        train_seeds(replace(seeded.settings, run=run, train=longer))
+    assert not (seeded.folder / "group-seed-4").exists()
+
+
 def test_what_is_no_group_and_what_is_one_are_told_apart(seeded: Seeded) -> None:
     run = seeded.settings.run
     with pytest.raises(ValueError, match=r"^group .* exists: go on with it by --run.resume"):
