@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 from pathlib import Path
 from typing import Literal
 
@@ -24,25 +25,38 @@ def connect(*, log_to_driver: bool = True) -> None:
     """
     if ray.is_initialized():
         return
+    given = os.environ.get("RAY_ADDRESS")
+    # Ray Train's watch over its placement groups asks the dashboard; untold, that of any Ray on the machine.
+    port = None if given else _free_port()
+    dashboard = given or f"http://127.0.0.1:{port}"
     # Workers find the project where the driver found it, installed or not.
     path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
     environment = {"TOKENIZERS_PARALLELISM": "false", "PYTHONPATH": path}
+    if ":" in dashboard:  # neither "auto" nor "local"
+        environment["RAY_API_SERVER_ADDRESS"] = dashboard
     try:
         ray.init(
-            address=os.environ.get("RAY_ADDRESS", "local"),
+            address=given or "local",
             logging_level=logging.WARNING,
             log_to_driver=log_to_driver,
-            # Ray Train's watch over its placement groups asks the dashboard, and complains without one.
-            include_dashboard=True if "RAY_ADDRESS" not in os.environ else None,
+            include_dashboard=None if given else True,
+            dashboard_port=port,
             runtime_env={"env_vars": environment},
         )
     except (ConnectionError, RuntimeError, ray.exceptions.AuthenticationError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(
-            f"Ray at {os.environ.get('RAY_ADDRESS', 'this machine')} cannot be reached ({reason}): check RAY_ADDRESS, "
+            f"Ray at {given or 'this machine'} cannot be reached ({reason}): check RAY_ADDRESS, "
             "and that RAY_AUTH_MODE and the token are those that `ray start` ran with"
         ) from error
     configure_ray_data()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
 
 
 def wants_gpu(use_gpu: bool | Literal["auto"]) -> bool:

@@ -16,8 +16,8 @@ def patiently(action: Callable[[], Result], what: str, tell: Callable[[str], obj
 
     Args:
         action: may be done again after it has failed half-way.
-        what: it stores, in words.
-        tell: hears of it when it is stored late.
+        what: it does, in words: "storing ...".
+        tell: hears of it when it is done late.
 
     Raises:
         ValueError: it does not succeed for ten minutes.
@@ -30,13 +30,13 @@ def patiently(action: Callable[[], Result], what: str, tell: Callable[[str], obj
             reason = first_line(error)
             if time.monotonic() > began + PATIENCE:
                 raise ValueError(
-                    f"{what} could not be stored in {PATIENCE:g} s ({reason}): "
+                    f"{what} has failed for {PATIENCE:g} s ({reason}): "
                     "mend the storage, and go on with --run.resume"
                 ) from error
-            print(f"{what} is stored later: {reason}", flush=True)
+            print(f"{what} is tried again: {reason}", flush=True)
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
         else:
             if reason:
-                tell(f"{what} was stored {time.monotonic() - began:.0f} s late: {reason}")
+                tell(f"{what} was {time.monotonic() - began:.0f} s late: {reason}")
             return result

@@ -69,7 +69,7 @@ def _upload(
     seal(Path(checkpoint.path), metrics)
     storage = ray.train.get_context().get_storage()
     store = partial(storage.persist_current_checkpoint, checkpoint, name)
-    persisted: Checkpoint = patiently(store, f"checkpoint {name}", tell)
+    persisted: Checkpoint = patiently(store, f"storing checkpoint {name}", tell)
     return persisted
 
 

@@ -131,15 +131,15 @@ class Follow(UserCallback):
             for note in records[0].notes:
                 events.tell(self._places.run_dir, note)
             step = f"the records of step {records[0].last_step}"
-            self._patiently(partial(write_chunk, self._places.run_dir, records, self._tasks), step)
+            write = partial(write_chunk, self._places.run_dir, records, self._tasks)
+            self._patiently(write, f"writing {step}")
             if self._places.mirror is not None:
                 put = partial(self._places.mirror.put_records, self._places.run_dir)
-                self._patiently(put, f"the copy of {step}")
+                self._patiently(put, f"copying {step}")
         if checkpoint is not None:
             name = Path(checkpoint.path).name
-            self._patiently(
-                partial(self._places.store.prune, self._keep, name), f"the end of what {name} replaces"
-            )
+            prune = partial(self._places.store.prune, self._keep, name)
+            self._patiently(prune, f"removing the checkpoints that {name} replaces")
 
     def _patiently(self, action: Callable[[], object], what: str) -> None:
         """Disks that are full and storage that is away must not end a run at once."""

@@ -6,6 +6,7 @@ before but for the run, which has to get over it.
 
 import os
 import random
+import re
 import shutil
 import signal
 import time
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline import events
 from tests.faults.place import Place
 from tests.faults.scripted_run import LIMIT, NotSurvived, ScriptedRun
 from tests.faults.servers import wait_until
@@ -25,6 +27,8 @@ TRAIN_WORKER, FETCH, ENCODE = (
     b"ray::MapBatches(encode_block)",
 )
 OUTAGE = 60.0  # seconds that a server hangs at most
+NOTICE = 15  # seconds before a node goes; a spot machine's is 30 s or 2 min
+PREEMPTION_TOLD = re.compile(r"a node is to be taken away: saving a checkpoint of step (\d+)")
 RESTART = 10.0  # seconds that a server needs to come back at most
 STEPS_WITHOUT = 6  # steps that a run takes without a server, which is then back before the run's end
 
@@ -77,6 +81,25 @@ def lose_node(scene: Scene) -> None:
     scene.run.strike()
     scene.place.nodes.lose_second()
     scene.place.nodes.replace_second()
+
+
+def preempt_node(scene: Scene) -> None:
+    """Ray hears that a worker's node goes in some seconds, in which a checkpoint is saved; then it goes."""
+    run, nodes = scene.run, scene.place.nodes
+    nodes.drain_second(NOTICE)
+    try:
+        _hold(lambda: run.status is not None, NOTICE)
+        over = run.status is not None
+        run.strike()
+        told = [found for text in events.read(run.run_dir) if (found := PREEMPTION_TOLD.search(text))]
+        newest = max((one.step for one in _sealed(scene)), default=0)
+    finally:
+        nodes.lose_second()
+        nodes.replace_second()
+    if over:
+        raise NotTried("the run ended before the node went")
+    if not told or newest < int(told[-1][1]):
+        raise NotSurvived(f"the notice was answered by no checkpoint: {told}, newest {newest}\n{run.tail()}")
 
 
 def kill_mlflow(scene: Scene) -> None:
@@ -141,6 +164,7 @@ FAULTS: dict[str, Callable[[Scene], None]] = {
     "fetch": kill_fetch,
     "prepare": kill_prepare,
     "node": lose_node,
+    "node-preempted": preempt_node,
     "mlflow-killed": kill_mlflow,
     "mlflow-hangs": hang_mlflow,
     "s3": shut_s3,

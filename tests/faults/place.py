@@ -7,6 +7,7 @@ import contextlib
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,6 +38,13 @@ class TwoNodes:
         self._cluster = Cluster(initialize_head=True, head_node_args=head)
         self.address: str = self._cluster.address
         self._second = self._add()
+
+    def drain_second(self, seconds: int) -> None:
+        """Tells Ray that the second node will be taken away in so many seconds, as a cloud's notice does."""
+        command = [sys.executable, "-m", "ray.scripts.scripts", "drain-node", "--address", self.address]
+        command += ["--node-id", self._second.node_id, "--deadline-remaining-seconds", str(seconds)]
+        command += ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "taken back"]
+        subprocess.run(command, check=True, capture_output=True, text=True)
 
     def lose_second(self) -> None:
         """Kills the second node's raylet; what it ran dies with it."""
@@ -153,6 +161,7 @@ def open_place(*, postgres: bool = False) -> Iterator[Place]:
         **CREDENTIALS,
         "PYTHONPATH": str(ROOT),
         "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # every report waits for one
+        "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "0.5",
         "RAY_TMPDIR": str(folder),  # the file that tells which Ray runs on this machine stays what it was
         "RAY_memory_monitor_refresh_ms": "0",  # it would strike too, where others fill the machine's memory
         "OMP_NUM_THREADS": "1",

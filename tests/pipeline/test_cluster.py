@@ -1,5 +1,8 @@
 """A run that the cluster could never feed is refused before it hangs."""
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -78,3 +81,34 @@ def test_ray_data_is_quiet_over_many_short_executions(monkeypatch: pytest.Monkey
     configure_ray_data()
     assert context.enable_progress_bars is False
     assert context.print_on_execution_start is False
+
+
+ASKED_IN_A_TASK = """
+import ray
+from ray.util.state import get_actor
+from pipeline import cluster
+
+@ray.remote(num_cpus=0)
+class Here:
+    def name(self):
+        return ray.get_runtime_context().get_actor_id()
+
+@ray.remote(num_cpus=0)
+def state_of(name):
+    found = get_actor(name)
+    return found and found.state
+
+cluster.connect()
+here = Here.remote()
+print(ray.get(state_of.remote(ray.get(here.name.remote()))))
+"""
+
+
+def test_processes_of_a_ray_ask_that_one_for_its_state_whatever_else_runs_on_the_machine(
+    ray_cluster: None,
+) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    done = subprocess.run(
+        [sys.executable, "-c", ASKED_IN_A_TASK], capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.stdout.split() == ["ALIVE"], done.stderr[-2000:]

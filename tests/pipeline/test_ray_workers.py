@@ -57,18 +57,18 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.patience.time.sleep", lambda seconds: None)
 
 
-def test_what_storage_takes_at_the_third_try_is_stored_late(no_pauses: None) -> None:
+def test_what_storage_takes_at_the_third_try_is_told_to_be_late(no_pauses: None) -> None:
     told: list[str] = []
-    assert patiently(Away(), "checkpoint 4", told.append) == "stored"
-    assert told == ["checkpoint 4 was stored 0 s late: connection refused"]
+    assert patiently(Away(), "storing checkpoint 4", told.append) == "stored"
+    assert told == ["storing checkpoint 4 was 0 s late: connection refused"]
 
 
 def test_patience_ends_and_says_what_to_mend(no_pauses: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "PATIENCE", 0.0)
     with pytest.raises(
-        ValueError, match=r"^checkpoint 4 could not be stored in 0 s \(connection refused\): mend"
+        ValueError, match=r"^storing checkpoint 4 has failed for 0 s \(connection refused\): mend"
     ):
-        patiently(Away(), "checkpoint 4", print)
+        patiently(Away(), "storing checkpoint 4", print)
 
 
 def test_a_copy_of_the_records_that_fails_is_made_later(
@@ -91,4 +91,4 @@ def test_a_copy_of_the_records_that_fails_is_made_later(
     assert [chunk.name for chunk in chunks(run_dir)] == ["000000001"]
     assert [chunk.name for chunk in chunks(tmp_path / "bucket")] == ["000000001"]
     (told,) = events.read(run_dir)
-    assert told == "the copy of the records of step 1 was stored 0 s late: connection refused"
+    assert told == "copying the records of step 1 was 0 s late: connection refused"
