@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedTokenizerBase
 
 from camtl import CaMtlModel
+from pipeline.errors import first_line
 from pipeline.sampler import SamplerState
 
 MODEL, OPTIMIZER, STATE, MANIFEST = "model", "optimizer.pt", "state.json", "manifest.json"
@@ -43,10 +45,17 @@ def save_checkpoint(
         optimizer, schedule: their states.
         state: where the sampler stands.
         fingerprint: what must be the same in the run that goes on (tasks, sizes, seed, batch size …).
+
+    Raises:
+        OSError: the folder cannot be written, for want of room say; what lies in it is of no use.
     """
-    model.save_pretrained(folder / MODEL)
-    tokenizer.save_pretrained(folder / MODEL)
-    torch.save({"optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}, folder / OPTIMIZER)
+    states = {"optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
+    try:
+        model.save_pretrained(folder / MODEL)
+        tokenizer.save_pretrained(folder / MODEL)
+        torch.save(states, folder / OPTIMIZER)
+    except (SafetensorError, RuntimeError) as error:  # theirs for a full disk
+        raise OSError(f"{folder} cannot be written: {first_line(error)}") from error
     (folder / STATE).write_text(
         json.dumps({"sampler": state.to_dict(), "fingerprint": fingerprint}, indent=1)
     )

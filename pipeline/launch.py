@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from pipeline.events import tell
 from pipeline.feed import Feed
 from pipeline.job import TrainJob
 from pipeline.loop import Save, train_on_rank
+from pipeline.patience import patiently
 from pipeline.records import Records, last_step, write_chunk
 from pipeline.run_directory import Places
 
@@ -69,16 +71,21 @@ def _train_here(
 ) -> None:
     """One rank in this process: a debugger stops anywhere in it."""
     run_dir, store = places.run_dir, places.store
+    tell_here = partial(tell, run_dir)
+
+    def write_checkpoint(name: str, save: Save, metrics: Mapping[str, Any]) -> None:
+        with store.writing(name, attempt) as folder:
+            save(folder)
+            seal(folder, metrics)
 
     def report(records: Records, save: Save | None, metrics: dict[str, Any] | None) -> None:
-        write_chunk(run_dir, [records], job.mixture.tasks)
+        write = partial(write_chunk, run_dir, [records], job.mixture.tasks)
+        patiently(write, f"writing the records of step {records.last_step}", tell_here)
         for note in records.notes:
-            tell(run_dir, note)
+            tell_here(note)
         if save is not None and metrics is not None:
             name = checkpoint_name(metrics["step"])
-            with store.writing(name, attempt) as folder:
-                save(folder)
-                seal(folder, metrics)
+            patiently(partial(write_checkpoint, name, save, metrics), f"storing checkpoint {name}", tell_here)
             store.prune(settings.keep_checkpoints, name)
         told()
 

@@ -50,7 +50,7 @@ def saved_in_folder(save: Save, tell: Callable[[str], None], *, must: bool) -> P
     folder = Path(tempfile.mkdtemp(prefix=f"{LOCAL_PREFIX}{os.getpid()}-"))
     try:
         save(folder)
-    except Exception as error:  # torch and safetensors tell of a full disk in errors of their own
+    except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
         if must:
             raise ValueError(

@@ -27,6 +27,10 @@ FLUSH_TIMEOUT = 4  # seconds that one request may hold up training
 FLUSH_SECONDS = 5.0  # a flush starts nothing further after this long; the rest goes with the next one
 UPLOAD_TIMEOUT = 120  # seconds without an answer while a file is sent
 LONGEST_RETRY_SECONDS = 120.0
+LAST_WAIT = {
+    "FINISHED": 120.0
+}  # seconds at a run's end; one that failed is resumed, and sends what is missing then
+SHORT_LAST_WAIT = 30.0
 
 
 class Tracker:
@@ -113,19 +117,28 @@ class Tracker:
             self._send(until=time.monotonic() + FLUSH_SECONDS)
         return not (self._metrics or self._uploads)
 
-    def finish(self, status: str, *, patience: float = 30.0) -> bool:
+    def finish(self, status: str, *, patience: float | None = None) -> bool:
         """Sends what waits and closes the run.
 
         Args:
             status: `FINISHED`, `FAILED` or `KILLED`.
-            patience: Seconds to wait for a server that is away.
+            patience: Seconds to wait for a server that is away; two minutes by default, and half a minute where the
+                run did not finish.
 
         Returns:
             Whether everything was sent and the run closed.
         """
         end_time = int(time.time() * 1000)
-        deadline = time.monotonic() + patience
-        while not (sent := self._send(until=math.inf)) and time.monotonic() < deadline:
+        patience = LAST_WAIT.get(status, SHORT_LAST_WAIT) if patience is None else patience
+        began, told = time.monotonic(), False
+        while not (sent := self._send(until=math.inf)) and time.monotonic() < began + patience:
+            if not told:
+                logger.warning(
+                    "waiting up to %g s for MLflow to take %s; Ctrl-C leaves them out",
+                    patience,
+                    self._waiting(),
+                )
+                told = True
             time.sleep(min(1.0, patience))
         try:
             with request_limits(FLUSH_TIMEOUT):

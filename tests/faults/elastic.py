@@ -87,7 +87,7 @@ def disturbed(folder: Path, backbone: str, steps: int) -> Path:
     """The run that loses a node and gets another; its run directory."""
     nodes = Cluster(
         initialize_head=True,
-        head_node_args={"num_cpus": HEAD_CPUS, "include_dashboard": False, "dashboard_port": free_port()},
+        head_node_args={"num_cpus": HEAD_CPUS, "include_dashboard": True, "dashboard_port": free_port()},
     )
     second = nodes.add_node(num_cpus=SECOND_CPUS)
     run_dir, log = folder / "runs" / "elastic", folder / "elastic.log"

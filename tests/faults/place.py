@@ -34,7 +34,7 @@ class TwoNodes:
     def __init__(self, temp_dir: Path) -> None:
         """`temp_dir` gets Ray's logs and sockets, whose paths must be short."""
         head = {"num_cpus": HEAD_CPUS, "temp_dir": str(temp_dir)}
-        head |= {"include_dashboard": False, "dashboard_port": free_port()}  # it takes a port nevertheless
+        head |= {"include_dashboard": True, "dashboard_port": free_port()}  # Ray Train's clean-up asks it
         self._cluster = Cluster(initialize_head=True, head_node_args=head)
         self.address: str = self._cluster.address
         self._second = self._add()

@@ -153,7 +153,7 @@ class Postgres:
             import psycopg2  # type: ignore[import-untyped]  # noqa: F401
         except ImportError as error:
             raise LookupError("no psycopg2: pip install psycopg2-binary") from error
-        if shutil.which("initdb") is None:
+        if _postgres_program("initdb") is None:
             raise LookupError("no initdb: install PostgreSQL")
         # It refuses to run as root: then its files and processes are nobody's.
         self._user = "nobody" if os.getuid() == 0 else None
@@ -172,10 +172,19 @@ class Postgres:
         self._run("pg_ctl", "-D", str(self._folder / "data"), "-m", "immediate", "stop")
         shutil.rmtree(self._folder)
 
-    def _run(self, *command: str) -> None:
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [str(_postgres_program(program)), *arguments]
         subprocess.run(
             command, user=self._user, cwd=self._folder, check=True, stdout=subprocess.DEVNULL, timeout=120
         )
+
+
+def _postgres_program(name: str) -> str | None:
+    folders = [
+        os.environ.get("PATH", ""),
+        *map(str, pathlib.Path("/usr/lib/postgresql").glob("*/bin")),
+    ]  # Debian's
+    return shutil.which(name, path=os.pathsep.join(folders))
 
 
 def file_system(uri: str) -> tuple[FileSystem, str]:

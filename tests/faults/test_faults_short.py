@@ -3,7 +3,9 @@
 `python -m tests.faults` has all of them, many times over and on nodes that can be lost.
 """
 
+import contextlib
 import os
+import re
 import signal
 import threading
 import time
@@ -17,10 +19,12 @@ import pytest
 import yaml
 from ray.train.v2.api.exceptions import WorkerGroupError
 
+from pipeline import events
 from pipeline.config import Settings
 from pipeline.records import chunks
 from pipeline.train import train
 from tests.faults.faults import TRAIN_WORKER
+from tests.faults.place import SmallDisk
 from tests.faults.same_run import curve_differences, curves, differences, parameters, shown_secrets
 from tests.faults.servers import CREDENTIALS, SECRET_KEY, S3Server
 from tests.faults.stored import checkpoints
@@ -141,3 +145,38 @@ def test_a_run_whose_mlflow_server_is_killed_and_comes_back_has_every_step_of_it
     with meanwhile(tmp_path / "runs" / "run", 3, restart):
         train(settings, lambda _: None)
     assert_nothing_is_lost(settings, ray_run)
+
+
+def test_a_run_in_the_drivers_process_waits_for_room_on_its_disk(
+    ray_cluster: None, tmp_path: Path, tiny_backbone: str
+) -> None:
+    try:
+        disk = SmallDisk(tmp_path / "disk")
+    except LookupError as error:
+        pytest.skip(str(error))
+    settings = make_settings(
+        tmp_path,
+        tiny_backbone,
+        run={"output_dir": str(disk.path / "runs")},
+        cluster={"num_workers": 0},
+    )
+    run_dir = disk.path / "runs" / "run"
+
+    def fill_for_a_while() -> None:
+        with contextlib.suppress(OSError):  # the run writes there too
+            disk.fill(leave=0)
+        time.sleep(3)  # how long it is full; nothing waits for this
+        disk.make_room()
+
+    try:
+        with meanwhile(run_dir, 3, fill_for_a_while):
+            train(settings, lambda _: None)
+        told = events.read(run_dir)
+        assert any(re.search(r"of step \d+ was [1-9]\d* s late: .*No space left", line) for line in told), (
+            told
+        )
+        assert [
+            one.problems() for one in checkpoints(str(run_dir / "checkpoints")) if list(one.problems())
+        ] == []
+    finally:
+        disk.stop()
