@@ -39,7 +39,8 @@ from pipeline.sampler import (
 from pipeline.scoring import Arithmetic, TokenCount, task_sums, uncertainties
 from pipeline.watchdog import at
 
-PREEMPTION_STEPS = 5  # between questions whether a node will be taken away; each waits for all ranks
+ASK_SECONDS = 1.0  # of training between questions whether a node will be taken away; each waits for all ranks
+FIRST_ASK_STEPS = 5  # between them as long as no step was timed
 Save = Callable[[Path], None]
 
 
@@ -120,7 +121,7 @@ def train_rounds(
             run.step(candidates, plan.weights)
             if run.state.step == last:
                 run.state = next_round(run.state, plan.drawn.tolist())
-            leaving = not warned and run.state.step % PREEMPTION_STEPS == 0 and preempted()
+            leaving = not warned and run.state.step % run.ask_steps == 0 and preempted()
             if leaving:
                 warned = True
                 run.notes.append(f"a node is to be taken away: saving a checkpoint of step {run.state.step}")
@@ -143,6 +144,7 @@ class Run:
     state: SamplerState
     log: RunLog
     notes: list[str] = field(default_factory=list)
+    ask_steps: int = FIRST_ASK_STEPS
 
     @staticmethod
     def start(
@@ -215,6 +217,8 @@ class Run:
         at(f"reporting step {step}")
         records = self.log.take(step, scores)
         records.notes, self.notes = tuple(self.notes), []
+        steps = records.last_step - records.first_step + 1
+        self.ask_steps = max(1, round(ASK_SECONDS * steps / max(records.seconds, 1e-9)))
         if not save:
             report(records, None, None)
             return

@@ -19,30 +19,45 @@ from pipeline.patience import patiently
 from pipeline.records import Records
 
 LOCAL_PREFIX = "camtl-checkpoint-"
+POLL_SECONDS = 0.5  # Ray Train's controller takes one report of every rank, then waits for so long
+REPORT_SECONDS = 2.0  # of training that go into one report; more reports than polls would pile up
 
 
-def report(records: Records, save: Save | None, metrics: dict[str, Any] | None, *, last_step: int) -> None:
-    """Hand over without waiting: uploads and reports are done in order by a thread of Ray Train's."""
-    later = CheckpointUploadMode.ASYNC
-    ray.train.report({"records": records}, checkpoint_upload_mode=later)
-    if metrics is None:
-        return
-    notes: list[str] = []  # the upload, which comes before the report, adds to them
-    told = {**metrics, "notes": notes}
-    folder = saved_in_folder(save, notes.append, must=metrics["step"] == last_step) if save else None
-    if folder is not None:
-        seal_and_store = partial(_upload, metrics=metrics, tell=notes.append)
-        ray.train.report(
-            told,
-            checkpoint=Checkpoint.from_directory(str(folder)),
-            checkpoint_dir_name=checkpoint_name(metrics["step"]),
-            checkpoint_upload_mode=later,
-            delete_local_checkpoint_after_upload=True,
-            checkpoint_upload_fn=seal_and_store,
-            validation=metrics["to_evaluate"],
-        )
-    else:
-        ray.train.report(told, checkpoint_upload_mode=later)
+class Reporter:
+    """Hands over without waiting: uploads and reports are done in order by a thread of Ray Train's."""
+
+    def __init__(self, last_step: int) -> None:
+        """`last_step` is the run's; its checkpoint must be stored."""
+        self._last_step = last_step
+        self._waiting: list[Records] = []
+
+    def __call__(self, records: Records, save: Save | None, metrics: dict[str, Any] | None) -> None:
+        """As `loop.Report`. Records wait for a checkpoint or for others, and for equally many on every rank."""
+        self._waiting.append(records)
+        if metrics is None and sum(part.seconds for part in self._waiting) < REPORT_SECONDS:
+            return
+        later = CheckpointUploadMode.ASYNC
+        ray.train.report({"records": self._waiting}, checkpoint_upload_mode=later)
+        self._waiting = []
+        if metrics is None:
+            return
+        notes: list[str] = []  # the upload, which comes before the report, adds to them
+        told = {**metrics, "notes": notes}
+        must = metrics["step"] == self._last_step
+        folder = saved_in_folder(save, notes.append, must=must) if save else None
+        if folder is not None:
+            seal_and_store = partial(_upload, metrics=metrics, tell=notes.append)
+            ray.train.report(
+                told,
+                checkpoint=Checkpoint.from_directory(str(folder)),
+                checkpoint_dir_name=checkpoint_name(metrics["step"]),
+                checkpoint_upload_mode=later,
+                delete_local_checkpoint_after_upload=True,
+                checkpoint_upload_fn=seal_and_store,
+                validation=metrics["to_evaluate"],
+            )
+        else:
+            ray.train.report(told, checkpoint_upload_mode=later)
 
 
 def saved_in_folder(save: Save, tell: Callable[[str], None], *, must: bool) -> Path | None:

@@ -31,7 +31,7 @@ from pipeline.job import TrainJob
 from pipeline.loop import train_on_rank
 from pipeline.mixture import configure_ray_data
 from pipeline.patience import patiently
-from pipeline.ray_reports import remove_leftovers, report
+from pipeline.ray_reports import POLL_SECONDS, Reporter, remove_leftovers
 from pipeline.records import Records, last_step, write_chunk
 from pipeline.run_directory import Places
 from pipeline.watchdog import HangError, at, watched
@@ -53,6 +53,7 @@ def train(
         WorkerGroupError: workers failed in another way, more often than `max_failures`.
     """
     store = places.store
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", str(POLL_SECONDS))  # Ray Train hands it on
     use_gpu = cluster.wants_gpu(settings.use_gpu)
     resources = {"CPU": settings.cpus_per_worker, **({"GPU": 1} if use_gpu else {})}
     references = {
@@ -125,21 +126,26 @@ class Follow(UserCallback):
         """Called when every rank has reported."""
         for note in [note for reported in metrics for note in reported.get("notes", ())]:
             events.tell(self._places.run_dir, note)
-        records: list[Records] = [reported["records"] for reported in metrics if "records" in reported]
-        if len(records) == len(metrics):
-            self._tell_workers(len(records), records[0].resumed_at)
-            for note in records[0].notes:
-                events.tell(self._places.run_dir, note)
-            step = f"the records of step {records[0].last_step}"
-            write = partial(write_chunk, self._places.run_dir, records, self._tasks)
-            self._patiently(write, f"writing {step}")
-            if self._places.mirror is not None:
-                put = partial(self._places.mirror.put_records, self._places.run_dir)
-                self._patiently(put, f"copying {step}")
+        of_ranks: list[list[Records]] = [reported["records"] for reported in metrics if "records" in reported]
+        if len(of_ranks) == len(metrics):
+            for records in zip(*of_ranks, strict=True):
+                self._record(records)
         if checkpoint is not None:
             name = Path(checkpoint.path).name
             prune = partial(self._places.store.prune, self._keep, name)
             self._patiently(prune, f"removing the checkpoints that {name} replaces")
+
+    def _record(self, records: Sequence[Records]) -> None:
+        """What all ranks did in the same steps becomes a chunk."""
+        self._tell_workers(len(records), records[0].resumed_at)
+        for note in records[0].notes:
+            events.tell(self._places.run_dir, note)
+        step = f"the records of step {records[0].last_step}"
+        write = partial(write_chunk, self._places.run_dir, records, self._tasks)
+        self._patiently(write, f"writing {step}")
+        if self._places.mirror is not None:
+            put = partial(self._places.mirror.put_records, self._places.run_dir)
+            self._patiently(put, f"copying {step}")
 
     def _patiently(self, action: Callable[[], object], what: str) -> None:
         """Disks that are full and storage that is away must not end a run at once."""
@@ -198,7 +204,7 @@ def _work(config: dict[str, Any]) -> None:
             fetch=config["feed"](),
             eval_sets=EvalSet.of_tables(job.mixture.tasks, evals),
             device=device,
-            report=partial(report, last_step=job.mixture.max_steps),
+            report=Reporter(job.mixture.max_steps),
             resume_from=folder,
             preempted=lambda: ray.train.get_preemption_info() is not None,
             notes=notes,

@@ -28,6 +28,7 @@ class Records:
 
     Attributes:
         resumed_at: step of the checkpoint that this attempt of the run went on from; 0 at the start.
+        seconds: of training, the mean over ranks: the same on all of them.
         rows: step, rank, task id and row id of every row this rank trained on.
         mix: columns of `mix.parquet`, rank 0 only: what all ranks did.
         summary: numbers over all ranks, rank 0 only (see `pipeline.run_log`).
@@ -37,6 +38,7 @@ class Records:
     resumed_at: int
     first_step: int
     last_step: int
+    seconds: float
     rows: dict[str, NDArray[np.int64]] = field(repr=False)
     mix: dict[str, NDArray[Any]] | None = field(default=None, repr=False)
     summary: dict[str, Any] | None = field(default=None, repr=False)

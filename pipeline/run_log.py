@@ -126,6 +126,7 @@ class RunLog:
             resumed_at=self._resumed_at,
             first_step=self._last_step + 1,
             last_step=step,
+            seconds=float(seconds) / world_size(),
             rows={name: columns[:, place] for place, name in enumerate(("step", "rank", "task", "row_id"))},
         )
         if rank() == 0:
@@ -136,7 +137,7 @@ class RunLog:
                 for place, name in enumerate(names)
             }
             records.summary = {
-                "seconds": seconds / world_size(),
+                "seconds": records.seconds,
                 "seconds_waited": waited / world_size(),
                 "elapsed": time.perf_counter()
                 - self._began,  # this attempt's, evaluating and saving included

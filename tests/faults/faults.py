@@ -84,22 +84,25 @@ def lose_node(scene: Scene) -> None:
 
 
 def preempt_node(scene: Scene) -> None:
-    """Ray hears that a worker's node goes in some seconds, in which a checkpoint is saved; then it goes."""
+    """Ray hears that a worker's node will go; it goes once a checkpoint answers that, and another one comes."""
     run, nodes = scene.run, scene.place.nodes
     nodes.drain_second(NOTICE)
-    try:
-        _hold(lambda: run.status is not None, NOTICE)
-        over = run.status is not None
-        run.strike()
+
+    def answered() -> bool:
         told = [found for text in events.read(run.run_dir) if (found := PREEMPTION_TOLD.search(text))]
-        newest = max((one.step for one in _sealed(scene)), default=0)
+        return bool(told) and any(one.step >= int(told[-1][1]) for one in _sealed(scene))
+
+    try:
+        _hold(lambda: answered() or run.status is not None, NOTICE)
+        was_answered, over = answered(), run.status is not None or run.step == run.settings.train.max_steps
+        run.strike()
     finally:
         nodes.lose_second()
         nodes.replace_second()
-    if over:
-        raise NotTried("the run ended before the node went")
-    if not told or newest < int(told[-1][1]):
-        raise NotSurvived(f"the notice was answered by no checkpoint: {told}, newest {newest}\n{run.tail()}")
+    if not was_answered:
+        if over:
+            raise NotTried("the run ended before the node went")
+        raise NotSurvived(f"no checkpoint answered the notice in {NOTICE} s:\n{run.tail()}")
 
 
 def kill_mlflow(scene: Scene) -> None:

@@ -38,21 +38,26 @@ class TwoNodes:
         self._cluster = Cluster(initialize_head=True, head_node_args=head)
         self.address: str = self._cluster.address
         self._second = self._add()
+        self._next: Any = None
 
     def drain_second(self, seconds: int) -> None:
-        """Tells Ray that the second node will be taken away in so many seconds, as a cloud's notice does."""
+        """Tells Ray that the second node will be taken away in so many seconds, as a cloud's notice does.
+
+        The node that will take its place comes now, as an autoscaler's does.
+        """
         command = [sys.executable, "-m", "ray.scripts.scripts", "drain-node", "--address", self.address]
         command += ["--node-id", self._second.node_id, "--deadline-remaining-seconds", str(seconds)]
         command += ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "taken back"]
         subprocess.run(command, check=True, capture_output=True, text=True)
+        self._next = self._add()
 
     def lose_second(self) -> None:
         """Kills the second node's raylet; what it ran dies with it."""
         self._cluster.remove_node(self._second, allow_graceful=False)
 
     def replace_second(self) -> None:
-        """Starts another node in its place, and waits until the cluster has it."""
-        self._second = self._add()
+        """Starts another node in its place, unless there is one, and waits until the cluster has it."""
+        self._second, self._next = self._next or self._add(), None
 
     def stop(self) -> None:
         """Ends all of it."""

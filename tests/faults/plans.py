@@ -10,6 +10,9 @@ from tests.faults.faults import FAULTS
 STORES = ("directory", "s3", "disk", "run-disk")
 NEEDS = {"s3": "s3", "disk": "disk", "run-disk": "run-disk"}  # faults of a store need a run that uses it
 AT_START = ("prepare",)  # before the first step, at most one of them a run
+EARLY = (
+    "node-preempted",
+)  # in the first tenth, as a run that is over notices nothing; at most one of them a run
 
 
 @dataclass(frozen=True)
@@ -54,19 +57,21 @@ def plan_runs(kinds: Sequence[str], faults: int, *, per_run: int, steps: int, se
         store = NEEDS.get(of_run[0])
         for kind in list(left):
             fits = NEEDS.get(kind) in (None, store) or store is None
-            twice = kind in AT_START and kind in of_run
+            twice = kind in (*AT_START, *EARLY) and kind in of_run
             if fits and not twice and len(of_run) < per_run:
                 left.remove(kind)
                 of_run.append(kind)
                 store = store or NEEDS.get(kind)
         moments = sorted(chance.sample(range(1, steps * 4 // 5), len(of_run)))
         chance.shuffle(of_run)
-        of_run.sort(key=lambda kind: kind not in AT_START)
+        of_run.sort(key=lambda kind: (kind not in AT_START, kind not in EARLY))
         planned.append(
             RunPlan(
                 store or chance.choice(("directory", "s3")),
                 tuple(
-                    Planned(kind, 0 if kind in AT_START else step)
+                    Planned(
+                        kind, 0 if kind in AT_START else min(step, steps // 10) if kind in EARLY else step
+                    )
                     for kind, step in zip(of_run, moments, strict=True)
                 ),
             )

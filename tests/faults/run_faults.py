@@ -38,7 +38,7 @@ from tests.faults.scripted_run import NotSurvived, ScriptedRun
 from tests.faults.servers import SECRET_KEY
 from tests.pipeline.small_run import make_settings
 
-STEPS = 60
+STEPS = 150
 
 
 def main(argv: list[str]) -> int:
@@ -110,7 +110,7 @@ def settings_for(place: Place, home: Path, prepared: Path, store: str) -> Settin
         place.backbone,
         run={"tracking_uri": place.mlflow.uri, "output_dir": str(output_dir)},
         data={"prepared_dir": str(prepared)},
-        train={"max_steps": STEPS, "checkpoint_every": 4, "eval_every": 15},
+        train={"max_steps": STEPS, "checkpoint_every": 5, "eval_every": 50},
         cluster={
             "cpus_per_worker": CPUS_PER_WORKER,
             "max_failures": -1,

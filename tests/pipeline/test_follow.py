@@ -44,6 +44,7 @@ def make_records(
         resumed_at=resumed_at,
         first_step=first,
         last_step=last,
+        seconds=1.0,
         rows=dict.fromkeys(("step", "rank", "row_id"), steps) | {"task": steps * 0},
         mix={
             "step": np.repeat(steps, 2),

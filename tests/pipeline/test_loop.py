@@ -294,10 +294,10 @@ def rows_of_ranks(two_ranks: Sequence[dict[str, Any]], name: str) -> list[tuple[
     )
 
 
-def test_both_ranks_report_equally_often(two_ranks: list[dict[str, Any]]) -> None:
+def test_both_ranks_report_equally_often_and_the_same_seconds(two_ranks: list[dict[str, Any]]) -> None:
     for name in ("plain", "uncertain"):
         first, second = (
-            [(r.first_step, r.last_step, m is None) for r, m in found[name]] for found in two_ranks
+            [(r.first_step, r.last_step, r.seconds, m is None) for r, m in found[name]] for found in two_ranks
         )
         assert first == second
 

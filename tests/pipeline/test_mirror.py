@@ -15,7 +15,7 @@ TASKS = ("a", "b")
 def chunk(run_dir: Path, first: int, last: int, *, resumed_at: int = 0) -> None:
     steps = np.arange(first, last + 1)
     rows = dict.fromkeys(("step", "rank", "row_id"), steps) | {"task": steps % 2}
-    write_chunk(run_dir, [Records(resumed_at, first, last, rows, mix=rows, summary={})], TASKS)
+    write_chunk(run_dir, [Records(resumed_at, first, last, 1.0, rows, mix=rows, summary={})], TASKS)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """What happens to checkpoints and records on their way to storage reaches the run's events."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from pipeline import events, patience
 from pipeline.checkpoint_store import CheckpointStore
 from pipeline.mirror import Mirror
 from pipeline.patience import patiently
-from pipeline.ray_reports import saved_in_folder
+from pipeline.ray_reports import Reporter, saved_in_folder
 from pipeline.ray_workers import Follow
 from pipeline.records import Records, chunks
 from pipeline.run_directory import Places
@@ -30,6 +31,26 @@ def test_a_checkpoint_without_room_is_left_out_and_told(
     assert not list(tmp_path.iterdir())
     with pytest.raises(ValueError, match="the last checkpoint cannot be written"):
         saved_in_folder(no_room, told.append, must=True)
+
+
+def test_records_wait_for_two_seconds_of_training_or_for_a_checkpoint(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reported: list[dict[str, Any]] = []
+    monkeypatch.setattr("ray.train.report", lambda metrics, **_: reported.append(metrics))
+    reporter = Reporter(last_step=9)
+
+    def hand_over(step: int, metrics: dict[str, Any] | None = None) -> None:
+        reporter(Records(0, step, step, 0.7, {}), None, metrics)
+
+    for step in (1, 2, 3, 4):
+        hand_over(step)
+    assert [[part.last_step for part in found["records"]] for found in reported] == [[1, 2, 3]]
+    hand_over(5, {"step": 5})
+    assert [part.last_step for part in reported[1]["records"]] == [4, 5]
+    assert reported[2] == {"step": 5, "notes": []}
+    hand_over(6)
+    assert len(reported) == 3
 
 
 def test_what_a_rank_tells_with_a_report_is_among_the_events(tmp_path: Path) -> None:
@@ -86,8 +107,8 @@ def test_a_copy_of_the_records_that_fails_is_made_later(
     follow = Follow(Places(run_dir, CheckpointStore(str(tmp_path / "checkpoints")), mirror), ["a"], keep=2)
     column = np.array([1])
     rows = {"step": column, "rank": 0 * column, "task": 0 * column, "row_id": column}
-    records = Records(0, 1, 1, rows, mix={"step": column, "task": 0 * column}, summary={})
-    follow.after_report(None, [{"records": records}], None)
+    records = Records(0, 1, 1, 0.1, rows, mix={"step": column, "task": 0 * column}, summary={})
+    follow.after_report(None, [{"records": [records]}], None)
     assert [chunk.name for chunk in chunks(run_dir)] == ["000000001"]
     assert [chunk.name for chunk in chunks(tmp_path / "bucket")] == ["000000001"]
     (told,) = events.read(run_dir)

@@ -18,6 +18,7 @@ def make_records(first: int, last: int, *, rank: int = 0, resumed_at: int = 0, t
         resumed_at=resumed_at,
         first_step=first,
         last_step=last,
+        seconds=1.0,
         rows={
             "step": steps,
             "rank": np.full(len(steps), rank),
