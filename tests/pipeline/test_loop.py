@@ -311,8 +311,9 @@ def test_an_error_while_fetching_ends_the_run(tmp_path: Path, tiny_backbone: str
 
 
 def test_a_node_that_will_be_taken_away_is_answered_with_one_checkpoint_at_once(
-    whole: Run, tmp_path: Path, tiny_backbone: str
+    whole: Run, tmp_path: Path, tiny_backbone: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("pipeline.loop.ASK_SECONDS", 0.0)  # asked at every step, once a round was timed
     warned = Run(tmp_path / "warned")
     asked: list[int] = []
 
@@ -328,10 +329,10 @@ def test_a_node_that_will_be_taken_away_is_answered_with_one_checkpoint_at_once(
         report=warned,
         preempted=preempted,
     )
-    assert [found["step"] for found in warned.metrics] == [5, 8]
+    assert [found["step"] for found in warned.metrics] == [4, 8]
     assert len(asked) == 1
     [told] = [note for part in warned.records for note in part.notes]
-    assert told == "a node is to be taken away: saving a checkpoint of step 5"
+    assert told == "a node is to be taken away: saving a checkpoint of step 4"
     assert same(whole.table("rows"), warned.table("rows"))
-    resumed = run(tmp_path / "resumed", tiny_backbone, resume_from=warned.checkpoint(5), eval_every=None)
+    resumed = run(tmp_path / "resumed", tiny_backbone, resume_from=warned.checkpoint(4), eval_every=None)
     assert_same_weights(resumed.weights(8), whole.weights(8))
