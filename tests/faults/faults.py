@@ -89,8 +89,8 @@ def preempt_node(scene: Scene) -> None:
     nodes.drain_second(NOTICE)
 
     def answered() -> bool:
-        told = [found for text in events.read(run.run_dir) if (found := PREEMPTION_TOLD.search(text))]
-        return bool(told) and any(one.step >= int(told[-1][1]) for one in _sealed(scene))
+        saved = saved_for_notices(run.run_dir)
+        return bool(saved) and any(one.step >= saved[-1] for one in _sealed(scene))
 
     try:
         _hold(lambda: answered() or run.status is not None, NOTICE)
@@ -103,6 +103,11 @@ def preempt_node(scene: Scene) -> None:
         if over:
             raise NotTried("the run ended before the node went")
         raise NotSurvived(f"no checkpoint answered the notice in {NOTICE} s:\n{run.tail()}")
+
+
+def saved_for_notices(run_dir: Path) -> list[int]:
+    """Steps of the checkpoints that a run has saved because a node was to be taken away."""
+    return [int(found[1]) for text in events.read(run_dir) if (found := PREEMPTION_TOLD.search(text))]
 
 
 def kill_mlflow(scene: Scene) -> None:

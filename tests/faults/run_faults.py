@@ -21,7 +21,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from pipeline.config import Settings
-from tests.faults.faults import FAULTS, NotTried, Scene
+from tests.faults.faults import FAULTS, NotTried, Scene, saved_for_notices
 from tests.faults.outcomes import Outcome, Report, judged
 from tests.faults.place import CPUS_PER_WORKER, Place, open_place
 from tests.faults.plans import Planned, RunPlan, known, plan_runs
@@ -218,7 +218,7 @@ class FaultyRun:
         status, drawn = curves(place.mlflow.uri, run_dir)
         if status != "FINISHED":
             found.append(f"MLflow has the run as {status}")
-        found += curve_differences(drawn, expected.curves)
+        found += curve_differences(drawn, expected.curves, split_at=saved_for_notices(run_dir))
         if SECRET_KEY in str(parameters(place.mlflow.uri, run_dir)):
             found.append("MLflow's parameters show the storage's secret key")
         folders = {"run": str(self._home), "run directory": str(run_dir), "checkpoints": self._store}

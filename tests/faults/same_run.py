@@ -1,6 +1,6 @@
 """What a disturbed run has other than the undisturbed one: nothing, where nothing was lost."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,20 +69,35 @@ def run_id_of(run_dir: Path) -> str:
     return (run_dir / ".mlflow_run_id").read_text().strip()
 
 
-def curve_differences(found: Curves, expected: Curves) -> Iterator[str]:
+def curve_differences(found: Curves, expected: Curves, *, split_at: Collection[int] = ()) -> Iterator[str]:
     """A line for each curve that has a step twice, or other steps or values than the undisturbed run's.
 
     Values of speed (`perf/`) are those of the moment; their steps are compared.
+
+    Args:
+        found, expected: of the two runs.
+        split_at: steps at which the disturbed run told what it had done although the other did not, for it saved a
+            checkpoint there: two points, whose values are not compared, stand for one.
     """
+    steps_of_all = sorted({step for points in expected.values() for step, _ in points})
+    between = [step for step in split_at if step not in steps_of_all]
+    halves = {*between, *(min((s for s in steps_of_all if s > step), default=step) for step in between)}
     for key, points in sorted(found.items()):
         steps = [step for step, _ in points]
         if len(set(steps)) != len(steps):
             yield f"MLflow's {key} has steps more than once: {steps}"
     for key, points in sorted(expected.items()):
-        steps, wanted = ([step for step, _ in which] for which in (found.get(key, []), points))
-        if sorted(set(steps)) != wanted:
-            yield f"MLflow's {key} has steps {steps}, not {wanted}"
-        elif len(steps) == len(wanted) and not key.startswith("perf/") and found[key] != points:
+        (here, here_split), (there, there_split) = (
+            ([p for p in which if p[0] not in halves], [p for p in which if p[0] in halves])
+            for which in (found.get(key, []), points)
+        )
+        steps, wanted = [step for step, _ in here], [step for step, _ in there]
+        if sorted(set(steps)) != wanted or (there_split and not here_split):
+            yield (
+                f"MLflow's {key} has steps {[step for step, _ in found.get(key, [])]}, "
+                f"not {[step for step, _ in points]}"
+            )
+        elif len(steps) == len(wanted) and not key.startswith("perf/") and here != there:
             yield f"MLflow's {key} has other values"
 
 

@@ -86,6 +86,25 @@ def test_steps_that_are_doubled_or_missing_are_told(changed: Curves, words: list
     assert all(word in line for word, line in zip(words, found, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("points", "words"),
+    [
+        ([(3, 0.7), (5, 0.4), (6, 0.6), (9, 0.1)], []),
+        ([(3, 0.7), (5, 0.4), (9, 0.1)], []),  # of a task without rows in step 6
+        ([(3, 0.7), (9, 0.1)], ["has steps [3, 9], not [3, 6, 9]"]),
+        ([(3, 0.7), (4, 0.4), (6, 0.6), (9, 0.1)], ["has steps [3, 4, 6, 9], not [3, 6, 9]"]),
+        ([(3, 0.7), (5, 0.4), (6, 0.6), (9, 0.2)], ["has other values"]),
+    ],
+)
+def test_a_checkpoint_for_a_notice_splits_a_point_of_a_curve(
+    points: list[tuple[int, float]], words: list[str]
+) -> None:
+    expected: Curves = {"train/loss": [(3, 0.7), (6, 0.5), (9, 0.1)]}
+    found = list(curve_differences({"train/loss": points}, expected, split_at=[5]))
+    assert len(found) == len(words)
+    assert all(word in line for word, line in zip(words, found, strict=True))
+
+
 def test_a_secret_is_found_wherever_it_is_written(tmp_path: Path) -> None:
     (tmp_path / "deep" / "er").mkdir(parents=True)
     (tmp_path / "deep" / "er" / "log").write_bytes(b"\x00key=hidden-thing\n")
