@@ -15,6 +15,7 @@ from pipeline.records import chunks
 
 ROOT = Path(__file__).parents[2]
 LIMIT = 900.0  # seconds without a new step, its start included, on a machine that does other things too
+SETTLING = 1.0  # seconds after a fault in which records may still come that were on their way
 STARTS = 4  # of a run that ends with an error, after one fault
 
 
@@ -101,10 +102,13 @@ class ScriptedRun:
         self.harmed = Moment(time.monotonic(), self.step)
 
     def recovery(self) -> float | None:
-        """Seconds from the last fault to the first step recorded beyond those before it; None before that."""
-        later = [
-            seen for seen in list(self._seen) if seen.time > self.harmed.time and seen.step > self.harmed.step
-        ]
+        """Seconds from the last fault to the first step recorded beyond those before it; None before that.
+
+        Steps recorded in the second after it were on their way, and show nothing.
+        """
+        settled, all_seen = self.harmed.time + SETTLING, list(self._seen)
+        before = max(seen.step for seen in all_seen if seen.time <= settled)
+        later = [seen for seen in all_seen if seen.time > settled and seen.step > before]
         return later[0].time - self.harmed.time if later else None
 
     def wait_for_step(self, step: int) -> bool:
