@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,11 @@ import pyarrow as pa
 from camtl import CaMtlModel
 from camtl.freezing import freeze
 from camtl.parameters import count_parameters
+from pipeline.checkpoint import MODEL
+from pipeline.events import tell
 from pipeline.figures import mix_figure, scores_figure
 from pipeline.model_card import model_card
+from pipeline.patience import patiently
 from pipeline.records import chunks, merge, read_summary
 from pipeline.run_directory import CONFIG
 from pipeline.tasks.base import Task
@@ -44,10 +48,29 @@ def finish_run(
 
     Returns:
         What `results.json` holds.
+
+    Raises:
+        ValueError: the run directory cannot be written, ten minutes long.
     """
+    write = partial(_write, run_dir, tasks, best, rows_available, seed, baseline)
+    results = patiently(write, "writing the results", partial(tell, run_dir))
+    for name in (RESULTS, "config.yaml", "mix.parquet", "mix.png", "scores.png"):
+        tracker.log_artifact(str(run_dir / name))
+    tracker.log_model(str(run_dir / MODEL), [task.name for task in tasks])
+    return results
+
+
+def _write(
+    run_dir: Path,
+    tasks: Sequence[Task],
+    best: tuple[Path, Mapping[str, Any]],
+    rows_available: Sequence[int],
+    seed: int,
+    baseline: Mapping[str, Mapping[str, float]],
+) -> dict[str, Any]:
     checkpoint, reported = best
     mix, rows = merge(run_dir, "mix.parquet"), merge(run_dir, "rows.parquet")
-    model: CaMtlModel = CaMtlModel.from_pretrained(checkpoint / "model")
+    model: CaMtlModel = CaMtlModel.from_pretrained(checkpoint / MODEL)
     freeze(model, reported["freeze"])
     by_task = sampling(
         mix,
@@ -63,10 +86,10 @@ def finish_run(
         "seed": seed,
         "best_step": reported["step"],
     }
-    target = run_dir / "model"
+    target = run_dir / MODEL
     writing = run_dir / ".model"
     shutil.rmtree(writing, ignore_errors=True)
-    shutil.copytree(checkpoint / "model", writing)
+    shutil.copytree(checkpoint / MODEL, writing)
     (writing / "tasks.json").write_text(json.dumps([task.name for task in tasks], indent=1))
     (writing / "README.md").write_text(model_card(model, tasks, results, (run_dir / CONFIG).read_text()))
     shutil.rmtree(target, ignore_errors=True)
@@ -74,9 +97,6 @@ def finish_run(
     (run_dir / RESULTS).write_text(json.dumps(results, indent=2) + "\n")
     mix_figure(mix, str(run_dir / "mix.png"))
     scores_figure(results, baseline, str(run_dir / "scores.png"))
-    for name in (RESULTS, "config.yaml", "mix.parquet", "mix.png", "scores.png"):
-        tracker.log_artifact(str(run_dir / name))
-    tracker.log_model(str(target), [task.name for task in tasks])
     return results
 
 

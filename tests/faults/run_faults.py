@@ -7,6 +7,7 @@ tiny and real: jobs/train_mtl.py with two Ray Train workers, each on a node of i
 systems also gets the faults of a full disk. With PostgreSQL's programs and `pip install psycopg2-binary`,
 `--postgres` keeps MLflow's runs there in place of SQLite.
 
+Faults that found nothing to strike are planned anew, so that `--faults` is how many were tried.
 A fault is survived when the run records a further step and, in the end, has the undisturbed run's weights,
 rows and curves, and nothing half written among its files. One failure fails the run, and all of its faults
 are counted as not survived; its folder is kept, and named.
@@ -18,6 +19,7 @@ import random
 import shutil
 import time
 from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.config import Settings
@@ -46,20 +48,11 @@ def main(argv: list[str]) -> int:
     arguments = parse(argv)
     report, began = Report(), time.monotonic()
     with open_place(postgres=arguments.postgres) as place:
-        plans = plan_runs(
-            known(arguments.kinds),
-            arguments.faults,
-            per_run=arguments.per_run,
-            steps=STEPS,
-            seed=arguments.seed,
-        )
         report.notes += place.without
         undisturbed = Undisturbed(place)
-        for number, plan in enumerate(plans):
+        for number, plan in enumerate(plans(arguments, report)):
             if time.monotonic() - began > 60 * arguments.minutes:
-                report.notes.append(
-                    f"{len(plans) - number} runs were left out: --minutes {arguments.minutes:g}"
-                )
+                report.notes.append(f"{len(report.outcomes)} faults in --minutes {arguments.minutes:g}")
                 break
             chance = random.Random(f"{arguments.seed}-{number}")
             FaultyRun(place, undisturbed, plan, number, chance, report, arguments.kept).go()
@@ -67,6 +60,16 @@ def main(argv: list[str]) -> int:
                 arguments.json.write_text(json.dumps(report.to_dict(), indent=1))
     print("\n" + report.markdown(), flush=True)
     return 0 if report.outcomes and all(outcome.survived for outcome in report.outcomes) else 1
+
+
+def plans(arguments: Namespace, report: Report) -> Iterator[RunPlan]:
+    """The planned runs, and others in place of the faults that found nothing to strike."""
+    kinds, seed, tried = known(arguments.kinds), arguments.seed, -1
+    while tried < len(report.outcomes) < arguments.faults:
+        tried = len(report.outcomes)
+        missing = arguments.faults - tried
+        yield from plan_runs(kinds, missing, per_run=arguments.per_run, steps=STEPS, seed=seed)
+        seed += 1000
 
 
 def parse(argv: list[str]) -> Namespace:
