@@ -5,17 +5,19 @@
 MiniLM on two Ray Train workers, on the 8 GLUE tasks where there is a folder of them, else on the embedded
 suite. A checkpoint is saved every 2 x `--every` steps. The time of the `--every` steps behind it holds all
 that it costs: handing the state over, and the upload and the checksums beside the steps. The same number of
-steps behind those has none. Their difference, as a share of the steps without, is what a run loses that saves
-every `--every` steps: the median over pairs. Ends with one line of JSON.
+steps behind those has none. Both are counted in seconds per computed token, for the mix and with it the length of
+the rows changes from step to step. Their difference, as a share of the steps without, is what a run loses that
+saves every `--every` steps: the median over pairs. Ends with one line of JSON.
 """
 
 import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import transformers
 
@@ -47,17 +49,24 @@ def settings_of(folder: Path, data: str | None, pairs: int, every: int) -> Setti
     )
 
 
-def costs(elapsed: Mapping[int, float], pairs: int, every: int) -> list[tuple[float, float]]:
-    """Seconds of the steps behind a checkpoint and of those behind them, for every pair.
+def costs(
+    summaries: Sequence[Mapping[str, Any]], pairs: int, every: int
+) -> list[tuple[tuple[float, int], ...]]:
+    """(seconds, computed tokens) of the steps behind a checkpoint and of those behind them, for every pair.
 
     Args:
-        elapsed: {step: seconds since the training began}, noted before the checkpoint of that step.
+        summaries: of all chunks of records; `elapsed` was noted before the checkpoint of its last step.
         pairs: how many.
         every: steps of either half.
     """
+    elapsed = {summary["last_step"]: summary["elapsed"] for summary in summaries}
+
+    def half(start: int) -> tuple[float, int]:
+        tokens = sum(s["tokens_computed"] for s in summaries if start < s["last_step"] <= start + every)
+        return elapsed[start + every] - elapsed[start], tokens
+
     starts = [2 * every * pair for pair in range(1, pairs + 1)]
-    times = [[elapsed[start + half * every] for half in range(3)] for start in starts]
-    return [(second - first, third - second) for first, second, third in times]
+    return [(half(start), half(start + every)) for start in starts]
 
 
 def main() -> None:
@@ -77,11 +86,16 @@ def main() -> None:
         settings = settings_of(Path(name), data, arguments.pairs, arguments.every)
         train(settings, lambda line: print(line, flush=True))
         summaries = [read_summary(chunk) for chunk in chunks(Path(name) / "runs" / "run")]
-    elapsed = {summary["last_step"]: summary["elapsed"] for summary in summaries}
-    found = costs(elapsed, arguments.pairs, arguments.every)
-    for saved, plain in found:
-        print(f"  {arguments.every} steps behind a checkpoint {saved:7.2f} s, without {plain:7.2f} s")
-    lost = median(saved / plain - 1 for saved, plain in found)
+    found = costs(summaries, arguments.pairs, arguments.every)
+    for (saved, saved_tokens), (plain, plain_tokens) in found:
+        print(
+            f"  {arguments.every} steps behind a checkpoint {saved:7.2f} s for {saved_tokens} tokens, "
+            f"without {plain:7.2f} s for {plain_tokens}"
+        )
+    lost = median(
+        (saved / saved_tokens) / (plain / plain_tokens) - 1
+        for (saved, saved_tokens), (plain, plain_tokens) in found
+    )
     print(f"  lost to a checkpoint every {arguments.every} steps: {100 * lost:.1f} % (at most 3 %)")
     print(json.dumps({"every": arguments.every, "pairs": found, "lost": lost}))
 
