@@ -89,8 +89,8 @@ def main() -> None:
     found = costs(summaries, arguments.pairs, arguments.every)
     for (saved, saved_tokens), (plain, plain_tokens) in found:
         print(
-            f"  {arguments.every} steps behind a checkpoint {saved:7.2f} s for {saved_tokens} tokens, "
-            f"without {plain:7.2f} s for {plain_tokens}"
+            f"  {arguments.every} steps behind a checkpoint {saved:7.2f} s for {saved_tokens:,.0f} tokens, "
+            f"without {plain:7.2f} s for {plain_tokens:,.0f}"
         )
     lost = median(
         (saved / saved_tokens) / (plain / plain_tokens) - 1
