@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,8 @@ from camtl import CaMtlModel
 from camtl.freezing import freeze
 from camtl.parameters import count_parameters
 from pipeline.checkpoint import MODEL
-from pipeline.events import tell
 from pipeline.figures import mix_figure, scores_figure
 from pipeline.model_card import model_card
-from pipeline.patience import patiently
 from pipeline.records import chunks, merge, read_summary
 from pipeline.run_directory import CONFIG
 from pipeline.tasks.base import Task
@@ -26,16 +23,15 @@ from pipeline.tracking import Tracker
 RESULTS = "results.json"
 
 
-def finish_run(
+def write_results(
     run_dir: Path,
     tasks: Sequence[Task],
     best: tuple[Path, Mapping[str, Any]],
     rows_available: Sequence[int],
     seed: int,
     baseline: Mapping[str, Mapping[str, float]],
-    tracker: Tracker,
 ) -> dict[str, Any]:
-    """Write everything that a run leaves into its directory and into MLflow.
+    """Write everything that a run leaves into its directory; may be done again after it has failed half-way.
 
     Args:
         run_dir: the run directory, with its records.
@@ -44,30 +40,13 @@ def finish_run(
         rows_available: training rows of each task.
         seed: of the run.
         baseline: each task's scores of a constant answer.
-        tracker: of the run.
 
     Returns:
         What `results.json` holds.
 
     Raises:
-        ValueError: the run directory cannot be written, ten minutes long.
+        OSError: the run directory cannot be written.
     """
-    write = partial(_write, run_dir, tasks, best, rows_available, seed, baseline)
-    results = patiently(write, "writing the results", partial(tell, run_dir))
-    for name in (RESULTS, "config.yaml", "mix.parquet", "mix.png", "scores.png"):
-        tracker.log_artifact(str(run_dir / name))
-    tracker.log_model(str(run_dir / MODEL), [task.name for task in tasks])
-    return results
-
-
-def _write(
-    run_dir: Path,
-    tasks: Sequence[Task],
-    best: tuple[Path, Mapping[str, Any]],
-    rows_available: Sequence[int],
-    seed: int,
-    baseline: Mapping[str, Mapping[str, float]],
-) -> dict[str, Any]:
     checkpoint, reported = best
     mix, rows = merge(run_dir, "mix.parquet"), merge(run_dir, "rows.parquet")
     model: CaMtlModel = CaMtlModel.from_pretrained(checkpoint / MODEL)
@@ -98,6 +77,13 @@ def _write(
     mix_figure(mix, str(run_dir / "mix.png"))
     scores_figure(results, baseline, str(run_dir / "scores.png"))
     return results
+
+
+def log_results(run_dir: Path, tasks: Sequence[Task], tracker: Tracker) -> None:
+    """Give MLflow what `write_results` wrote."""
+    for name in (RESULTS, "config.yaml", "mix.parquet", "mix.png", "scores.png"):
+        tracker.log_artifact(str(run_dir / name))
+    tracker.log_model(str(run_dir / MODEL), [task.name for task in tasks])
 
 
 def sampling(

@@ -27,10 +27,8 @@ FLUSH_TIMEOUT = 4  # seconds that one request may hold up training
 FLUSH_SECONDS = 5.0  # a flush starts nothing further after this long; the rest goes with the next one
 UPLOAD_TIMEOUT = 120  # seconds without an answer while a file is sent
 LONGEST_RETRY_SECONDS = 120.0
-LAST_WAIT = {
-    "FINISHED": 120.0
-}  # seconds at a run's end; one that failed is resumed, and sends what is missing then
-SHORT_LAST_WAIT = 30.0
+LAST_WAIT = 120.0  # seconds at a run's end
+SHORT_LAST_WAIT = 30.0  # of one that did not finish: it is resumed, and sends what is missing then
 
 
 class Tracker:
@@ -129,7 +127,8 @@ class Tracker:
             Whether everything was sent and the run closed.
         """
         end_time = int(time.time() * 1000)
-        patience = LAST_WAIT.get(status, SHORT_LAST_WAIT) if patience is None else patience
+        if patience is None:
+            patience = LAST_WAIT if status == "FINISHED" else SHORT_LAST_WAIT
         began, told = time.monotonic(), False
         while not (sent := self._send(until=math.inf)) and time.monotonic() < began + patience:
             if not told:

@@ -2,13 +2,14 @@
 
 import contextlib
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import transformers
 
 from camtl.model import CaMtlModel
 from camtl.parameters import format_table, parameter_table
-from pipeline import cluster, launch
+from pipeline import cluster, events, launch
 from pipeline.assembly import check_model, job_for, job_without_data, load_data, tasks_of
 from pipeline.config import Settings
 from pipeline.data_check import check_data
@@ -16,9 +17,10 @@ from pipeline.epoch_bound import epochs_beyond
 from pipeline.evaluate import majority
 from pipeline.feed import feed_in_process, feed_with_ray_data
 from pipeline.follow import Follower, Scored
+from pipeline.patience import patiently
 from pipeline.prepared import read_labels
 from pipeline.records import last_step
-from pipeline.results import finish_run
+from pipeline.results import log_results, write_results
 from pipeline.run_directory import check_run, open_run, places_of
 from pipeline.tasks.base import Task
 from pipeline.tracking import Tracker
@@ -109,7 +111,9 @@ def train(
                 best = stack.enter_context(
                     launch.launch(job, feed, data.evals, settings.cluster, places, follower.poll)
                 )
-            results = finish_run(run_dir, tasks, best, mixture.sizes, settings.run.seed, baseline, tracker)
+            write = partial(write_results, run_dir, tasks, best, mixture.sizes, settings.run.seed, baseline)
+            results = patiently(write, "writing the results", partial(events.tell, run_dir))
+            log_results(run_dir, tasks, tracker)
         status = "FINISHED"
         return {**results, "majority": baseline}
     except KeyboardInterrupt:

@@ -99,7 +99,6 @@ def disturbed(folder: Path, backbone: str, steps: int) -> Path:
             log,
             RAY_ADDRESS=nodes.address,
             PYTHONPATH=str(ROOT),
-            RAY_TRAIN_HEALTH_CHECK_INTERVAL_S="0.5",
         )
         wait_until(lambda: last_step(run_dir) >= steps // 5, job, log, "the node was taken away")
         print(f"step {last_step(run_dir)}: taking the second node away", flush=True)

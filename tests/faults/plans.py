@@ -10,9 +10,7 @@ from tests.faults.faults import FAULTS
 STORES = ("directory", "s3", "disk", "run-disk")
 NEEDS = {"s3": "s3", "disk": "disk", "run-disk": "run-disk"}  # faults of a store need a run that uses it
 AT_START = ("prepare",)  # before the first step, at most one of them a run
-EARLY = (
-    "node-preempted",
-)  # in the first tenth, as a run that is over notices nothing; at most one of them a run
+EARLY = ("node-preempted",)  # in the first tenth, as a run that is over notices nothing; at most one, too
 
 
 @dataclass(frozen=True)

@@ -180,10 +180,8 @@ class Postgres:
 
 
 def _postgres_program(name: str) -> str | None:
-    folders = [
-        os.environ.get("PATH", ""),
-        *map(str, pathlib.Path("/usr/lib/postgresql").glob("*/bin")),
-    ]  # Debian's
+    debian = pathlib.Path("/usr/lib/postgresql").glob("*/bin")
+    folders = [os.environ.get("PATH", ""), *map(str, debian)]
     return shutil.which(name, path=os.pathsep.join(folders))
 
 

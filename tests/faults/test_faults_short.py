@@ -177,8 +177,7 @@ def test_a_run_in_the_drivers_process_waits_for_room_on_its_disk(
         assert any(re.search(r"of step \d+ was [1-9]\d* s late: .*No space left", line) for line in told), (
             told
         )
-        assert [
-            one.problems() for one in checkpoints(str(run_dir / "checkpoints")) if list(one.problems())
-        ] == []
+        found = checkpoints(str(run_dir / "checkpoints"))
+        assert [problem for one in found for problem in one.problems()] == []
     finally:
         disk.stop()
