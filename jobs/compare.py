@@ -2,13 +2,7 @@
 
 import argparse
 import os
-import sys
-from pathlib import Path
 from typing import NoReturn
-
-sys.path[0] = str(
-    Path(__file__).resolve().parents[1]
-)  # in place of jobs/, whose evaluate.py is also a library
 
 from jobs.cli.errors import fail
 
@@ -58,11 +52,11 @@ def main() -> None:
     for entry, (name, _, reference) in zip(asked.name, named, strict=True):
         if not (name and reference):
             fail(f"--name {entry}: write it as NAME=RUN")
-    from jobs.report import show_comparison
-    from pipeline.compare.groups import group_runs
-    from pipeline.compare.report import write_report
-    from pipeline.compare.runs import RunFinder
-    from pipeline.data_check import check_writable
+    from jobs.cli.report import show_comparison
+    from pipeline.data.checks import check_writable
+    from pipeline.experiments.compare.groups import group_runs
+    from pipeline.experiments.compare.report import write_report
+    from pipeline.experiments.compare.runs import RunFinder
 
     try:
         check_writable("--output_dir", asked.output_dir)

@@ -1,11 +1,6 @@
 """Look before a long run: `python jobs/doctor.py [--config file.yaml] [--section.field value ...]`."""
 
 import sys
-from pathlib import Path
-
-sys.path[0] = str(
-    Path(__file__).resolve().parents[1]
-)  # in place of jobs/, whose evaluate.py is also a library
 
 from jobs.cli import fail, parse_settings
 
@@ -29,8 +24,8 @@ def main() -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from pipeline.assembly import job_without_data, tasks_of
     from pipeline.doctor.examination import examine
+    from pipeline.experiments.assembly import job_without_data, tasks_of
 
     transformers.utils.logging.disable_progress_bar()
     try:

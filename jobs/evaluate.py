@@ -3,10 +3,6 @@
 import sys
 from pathlib import Path
 
-sys.path[0] = str(
-    Path(__file__).resolve().parents[1]
-)  # in place of jobs/, whose evaluate.py is also a library
-
 from jobs.cli import fail, parse_settings
 
 DESCRIPTION = """\
@@ -33,8 +29,8 @@ def main() -> None:
     )
     from rich.console import Console
 
-    from jobs.report import scores_table
-    from pipeline.evaluate_model import evaluate_model, write_scores
+    from jobs.cli.report import scores_table
+    from pipeline.experiments.evaluate import evaluate_model, write_scores
 
     try:
         scores = evaluate_model(folder, settings)

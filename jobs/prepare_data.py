@@ -1,12 +1,7 @@
 """Prepare task data ahead of a run: `python jobs/prepare_data.py [--config file.yaml] [--data.field value ...]`."""
 
 import sys
-from pathlib import Path
 from textwrap import indent
-
-sys.path[0] = str(
-    Path(__file__).resolve().parents[1]
-)  # in place of jobs/, whose evaluate.py is also a library
 
 from jobs.cli import fail, parse_settings
 
@@ -20,7 +15,7 @@ EXAMPLES = """\
   python jobs/prepare_data.py --config jobs/configs/glue_slices.yaml --data.source /folder/of/parquet
   python jobs/prepare_data.py --data.task_files [my_tasks.yaml]
 
-tasks of your own, my_tasks.yaml (`python -m pipeline.tasks` lists those that are there):
+tasks of your own, my_tasks.yaml (`python jobs/list_tasks.py` lists those that are there):
 """
 TASK_FILE = """\
 reviews:
@@ -55,10 +50,10 @@ def main() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from pipeline import cluster
-    from pipeline.assembly import prepare_data, tasks_of
-    from pipeline.data_check import check_data
-    from pipeline.data_report import remarks
+    from pipeline.cluster import connection as cluster
+    from pipeline.data.checks import check_data
+    from pipeline.data.preparation.report import remarks
+    from pipeline.experiments.assembly import prepare_data, tasks_of
 
     try:
         tasks = tasks_of(settings)

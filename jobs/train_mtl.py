@@ -1,11 +1,6 @@
 """Train one model on many tasks: `python jobs/train_mtl.py [--config file.yaml] [--section.field value ...]`."""
 
 import sys
-from pathlib import Path
-
-sys.path[0] = str(
-    Path(__file__).resolve().parents[1]
-)  # in place of jobs/, whose evaluate.py is also a library
 
 from jobs.cli import fail, parse_settings
 
@@ -20,9 +15,9 @@ EXAMPLES = """\
 def main() -> None:
     """Parse, train, show the table."""
     settings = parse_settings(sys.argv[1:], "Train CA-MTL on a mixture of tasks.", EXAMPLES)
-    from jobs.report import show_comparison, show_results  # imported late: --help answers at once
-    from pipeline.seeds import train_seeds
-    from pipeline.train import train
+    from jobs.cli.report import show_comparison, show_results  # imported late: --help answers at once
+    from pipeline.experiments.seeds import train_seeds
+    from pipeline.experiments.train import train
 
     def show(line: str) -> None:
         print(line, flush=True)

@@ -1,11 +1,6 @@
 """Search settings: `python jobs/tune_mtl.py --config space.yaml [--section.field value ...]`."""
 
 import sys
-from pathlib import Path
-
-sys.path[0] = str(
-    Path(__file__).resolve().parents[1]
-)  # in place of jobs/, whose evaluate.py is also a library
 
 from jobs.cli import fail
 from jobs.cli.sweep import parse_sweep
@@ -36,8 +31,8 @@ a space, in YAML:
 def main() -> None:
     """Parse, search, show the table."""
     settings, wanted, space = parse_sweep(sys.argv[1:], DESCRIPTION, EXAMPLES)
-    from jobs.report import show_sweep  # imported late: --help answers at once
-    from pipeline.tune import sweep
+    from jobs.cli.report import show_sweep  # imported late: --help answers at once
+    from pipeline.experiments.tune.sweep import sweep
 
     try:
         outcome = sweep(settings, wanted, space, lambda line: print(line, flush=True))

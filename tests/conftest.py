@@ -11,7 +11,7 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from pipeline.train import train
+from pipeline.experiments.train import train
 from tests.faults.servers import CREDENTIALS
 from tests.mlflow_server import MlflowServer
 from tests.pipeline.small_run import Finished, make_settings

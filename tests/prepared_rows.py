@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.tokenization import SCHEMA
+from pipeline.data.preparation.schema import SCHEMA
 
 
 def single_encodings(

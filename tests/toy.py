@@ -15,14 +15,15 @@ from torch import Tensor
 from transformers import BertConfig, BertModel
 
 from camtl import CaMtlConfig, CaMtlModel, HeadSpec, TokenRows
-from pipeline.fetch import fetch_rows
-from pipeline.job import TrainJob
-from pipeline.mixture import Mixture, token_rows
-from pipeline.prepared import PreparedSplit
-from pipeline.sampler import PolicyOptions
-from pipeline.scoring import Selection
+from pipeline.data.preparation.prepared import PreparedSplit
+from pipeline.data.preparation.schema import SCHEMA
+from pipeline.sampling.batches import token_rows
+from pipeline.sampling.fetch import fetch_rows
+from pipeline.sampling.mixture import Mixture
+from pipeline.sampling.policies import PolicyOptions
 from pipeline.tasks.base import Task
-from pipeline.tokenization import SCHEMA
+from pipeline.training.job import TrainJob
+from pipeline.training.scoring import Selection
 
 VOCABULARY = 60
 MAX_SEQ_LENGTH = 16

@@ -15,7 +15,7 @@ from jobs.cli.errors import fail
 from jobs.cli.parser import SettingsParser
 from jobs.cli.paths import absolute_paths
 from pipeline.config import RunSettings, Settings, TrainSettings
-from pipeline.storage import name_of
+from pipeline.runs.checkpoints.storage import name_of
 
 __all__ = ["SettingsParser", "fail", "parse_sections", "parse_settings"]
 
@@ -78,7 +78,7 @@ def _with_config_of_resumed_run(argv: Sequence[str]) -> list[str]:
 
 def _config_in_storage(place: str) -> str | None:
     """The settings of the run that a folder in storage holds, as text; None where it holds none."""
-    from pipeline.mirror import mirror_in
+    from pipeline.runs.mirror import mirror_in
 
     if mistake := credentials_in(place):
         fail(f"run.resume: {mistake}")

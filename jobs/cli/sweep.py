@@ -9,8 +9,8 @@ from jobs.cli.checks import check
 from jobs.cli.errors import fail
 from jobs.cli.parser import FIELDS, SettingsParser
 from pipeline.config import Settings
-from pipeline.sweep.settings import SweepSettings
-from pipeline.sweep.space import Space, parse_space, values_of, with_values
+from pipeline.experiments.tune.settings import SweepSettings
+from pipeline.experiments.tune.space import Space, parse_space, values_of, with_values
 
 RULES: dict[str, tuple[Any, str]] = {
     "max_trials": (lambda value: value >= 1, "1 or more"),

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from camtl import TokenRows
-from pipeline.build import build_learner
 from pipeline.doctor.finding import Finding
-from pipeline.job import TrainJob
+from pipeline.training.build import build_learner
+from pipeline.training.job import TrainJob
 
 NAME = "one batch"
 

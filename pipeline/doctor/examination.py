@@ -8,8 +8,9 @@ from pathlib import Path
 
 from camtl import CaMtlModel
 from camtl.parameters import count_parameters
-from pipeline.assembly import check_model
 from pipeline.config import Settings
+from pipeline.data.formats import EncodedRows
+from pipeline.data.sources.open import open_source
 from pipeline.doctor.batch import check_batch
 from pipeline.doctor.finding import Finding, guarded
 from pipeline.doctor.node import NodeReport, versions
@@ -17,12 +18,11 @@ from pipeline.doctor.places import check_places, checkpoint_bytes, marked
 from pipeline.doctor.ray_access import check_ray
 from pipeline.doctor.resources import check_capacity, check_memory, check_nodes, look_everywhere
 from pipeline.doctor.rows import check_tasks, encodings_per_row, few_of_each, tokenizer_of
-from pipeline.formats import EncodedRows
-from pipeline.job import TrainJob
-from pipeline.run_directory import check_run
-from pipeline.sources import open_source
-from pipeline.tracking_runs import check_tracking
-from pipeline.tracking_server import is_sqlite, sqlite_path
+from pipeline.experiments.assembly import check_model
+from pipeline.runs.directory import check_run
+from pipeline.tracking.runs import check_tracking
+from pipeline.tracking.server import is_sqlite, sqlite_path
+from pipeline.training.job import TrainJob
 
 Begin = Callable[[str], None]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from pipeline.errors import first_line
-from pipeline.tracking_texts import redact
+from pipeline.tracking.texts import redact
 
 T = TypeVar("T")
 

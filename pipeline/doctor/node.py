@@ -18,7 +18,7 @@ import pyarrow as pa
 from pyarrow.fs import FileSystem
 
 from pipeline.errors import first_line
-from pipeline.storage import filesystem_of
+from pipeline.runs.checkpoints.storage import filesystem_of
 
 PACKAGES = ("ray", "torch", "transformers", "tokenizers", "pyarrow")
 MARK = ".camtl-doctor-"

@@ -11,7 +11,7 @@ from pathlib import Path
 from pipeline.config import Settings
 from pipeline.doctor.finding import Finding, in_bytes, within
 from pipeline.doctor.node import NodeReport, leave_mark, reason_of, remove_mark
-from pipeline.storage import is_uri
+from pipeline.runs.checkpoints.storage import is_uri
 
 SECONDS = 60.0  # a bucket that does not answer is asked again and again by its client
 BYTES_PER_PARAMETER = 3 * 4  # weights and AdamW's two moments, float32

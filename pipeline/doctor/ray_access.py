@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import ray
 
-from pipeline import cluster
+from pipeline.cluster import connection as cluster
 from pipeline.doctor.finding import Finding
 
 NAME = "Ray"

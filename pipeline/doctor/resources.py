@@ -10,15 +10,15 @@ import torch
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from camtl import CaMtlModel
-from pipeline import cluster
+from pipeline.cluster import connection as cluster
 from pipeline.config import Settings
-from pipeline.distributed import has_bfloat16, share
 from pipeline.doctor.finding import Finding
 from pipeline.doctor.memory import check_gpus, check_hosts, estimate_bytes, shape_of
 from pipeline.doctor.node import NodeReport, look
 from pipeline.doctor.ray_access import alive
 from pipeline.errors import first_line
-from pipeline.job import TrainJob
+from pipeline.training.distributed import has_bfloat16, share
+from pipeline.training.job import TrainJob
 
 SECONDS = 120.0  # for all nodes to answer: each may first have to start a process and fetch the project
 Reports = Mapping[str, NodeReport]

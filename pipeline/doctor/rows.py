@@ -11,15 +11,15 @@ from tokenizers import Tokenizer
 
 from camtl import TokenRows
 from camtl.backbones import resolve_backbone
-from pipeline.data_report import describe
+from pipeline.data.columns import columns_of
+from pipeline.data.formats import EncodedRows, Origin, encode_rows, texts_per_encoding
+from pipeline.data.preparation.prepare import longest_encoding
+from pipeline.data.preparation.report import describe
+from pipeline.data.sources.base import Source, used_splits
+from pipeline.data.tokenization import backend, check_max_seq_length, tokenizer_json
 from pipeline.doctor.finding import Finding
-from pipeline.formats import EncodedRows, Origin, encode_rows, texts_per_encoding
-from pipeline.mixture import token_rows
-from pipeline.prepare import longest_encoding
-from pipeline.sources import Source, used_splits
+from pipeline.sampling.batches import token_rows
 from pipeline.tasks.base import Task
-from pipeline.tasks.reading import columns_of
-from pipeline.tokenization import backend, check_max_seq_length, tokenizer_json
 
 ROWS = 64  # encoded of each split
 TRAINED = 2  # of each task, for one batch

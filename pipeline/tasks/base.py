@@ -75,7 +75,7 @@ class Task:
         null_threshold: For spans some of whose questions have no answer (SQuAD 2): "" is said unless the log odds of
             the best answer exceed it; 0 is a fair start. Rows with an empty list of answers are then trained on as
             unanswerable; without it every question is answered. The head carries it too.
-        metrics: Official metrics, names in `pipeline.tasks.metrics.METRICS`.
+        metrics: Official metrics, names in `pipeline.tasks.metrics.classification.METRICS`.
         train_split: Split that is trained on.
         eval_splits: (split, prefix of its metrics' names); of several, those that the source has are used.
         uncertainty_from: Task whose uncertainties stand in for this one's, which has none (a regression).

@@ -5,10 +5,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 
-from pipeline.tasks import embedded, glue, mrqa, nli, superglue, wnut
 from pipeline.tasks.base import Task
+from pipeline.tasks.embedded import suite as embedded
+from pipeline.tasks.families import glue, mrqa, nli, superglue, wnut
 from pipeline.tasks.groups import GROUPS, expand
-from pipeline.tasks.scores import METRICS
+from pipeline.tasks.metrics.scores import METRICS
 
 _TASKS: dict[str, Task] = {}
 

@@ -24,8 +24,8 @@ import transformers
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from pipeline.config import DataSettings, ModelSettings, RunSettings, SamplerSettings, Settings, TrainSettings
-from pipeline.records import chunks, read_summary
-from pipeline.train import train
+from pipeline.experiments.train import train
+from pipeline.runs.records import chunks, read_summary
 
 GLUE = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte")
 ROUND_STEPS = 25

@@ -27,19 +27,20 @@ import transformers
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from pipeline import cluster
-from pipeline.assembly import job_for, load_data
-from pipeline.checkpoint_store import CheckpointStore
+from pipeline.cluster import connection as cluster
+from pipeline.cluster.launch import launch
 from pipeline.config import DataSettings, SamplerSettings, Settings, TrainSettings
-from pipeline.feed import Feed, feed_with_ray_data
-from pipeline.launch import launch
-from pipeline.mixture import Fetch, fetch_from_memory
-from pipeline.plan import plan_round
-from pipeline.prepared import read_table
-from pipeline.records import chunks, read_summary
-from pipeline.run_directory import CHECKPOINTS, Places
+from pipeline.data.preparation.prepared import read_table
+from pipeline.experiments.assembly import job_for, load_data
+from pipeline.runs.checkpoints.store import CheckpointStore
+from pipeline.runs.directory import CHECKPOINTS, Places
+from pipeline.runs.records import chunks, read_summary
+from pipeline.sampling.batches import Fetch, fetch_from_memory
+from pipeline.sampling.feed import Feed
+from pipeline.sampling.plan import plan_round
+from pipeline.sampling.ray_data import feed_with_ray_data
 from pipeline.tasks.base import Task
-from pipeline.tasks.embedded import TASKS
+from pipeline.tasks.embedded.suite import TASKS
 from pipeline.tasks.registry import resolve
 
 GLUE = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte")

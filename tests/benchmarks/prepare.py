@@ -39,8 +39,8 @@ def with_ray_data(task: str, source: str, rows: int, processes: int, folder: str
     import transformers  # noqa: F401
 
     from camtl.backbones import resolve_backbone
-    from pipeline.prepare import prepare
-    from pipeline.sources import open_source
+    from pipeline.data.preparation.prepare import prepare
+    from pipeline.data.sources.open import open_source
     from pipeline.tasks.registry import resolve
 
     def work(task: str, source: str, rows: int) -> None:
@@ -66,7 +66,7 @@ def with_datasets(task: str, source: str, rows: int, processes: int, folder: str
     from transformers import AutoTokenizer
 
     from camtl.backbones import resolve_backbone
-    from pipeline.sources import open_source
+    from pipeline.data.sources.open import open_source
     from pipeline.tasks.registry import resolve
 
     def work(task: str, source: str, rows: int) -> None:

@@ -58,22 +58,23 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from camtl import TokenRows
-from pipeline.assembly import job_for
-from pipeline.checkpoint_store import CheckpointStore
+from pipeline.cluster.workers import Follow
 from pipeline.config import SamplerSettings, Settings, TrainSettings
-from pipeline.distributed import has_bfloat16, rank, world_size
-from pipeline.job import TrainJob
-from pipeline.loop import Report, Run, Save, request_current, train_rounds
-from pipeline.mixture import CandidateStream, configure_ray_data, fetch_with_ray_data
-from pipeline.plan import plan_round
-from pipeline.ray_workers import Follow
-from pipeline.records import Records
-from pipeline.run_directory import CHECKPOINTS, Places
-from pipeline.run_log import RunLog
-from pipeline.sampler import SamplerState
-from pipeline.scoring import Arithmetic, TokenCount
-from pipeline.tasks.embedded import TASKS
+from pipeline.experiments.assembly import job_for
+from pipeline.runs.checkpoints.store import CheckpointStore
+from pipeline.runs.directory import CHECKPOINTS, Places
+from pipeline.runs.records import Records
+from pipeline.sampling.plan import plan_round
+from pipeline.sampling.ray_data import configure_ray_data, fetch_with_ray_data
+from pipeline.sampling.state import SamplerState
+from pipeline.sampling.stream import CandidateStream
+from pipeline.tasks.embedded.suite import TASKS
 from pipeline.tasks.registry import resolve
+from pipeline.training.distributed import has_bfloat16, rank, world_size
+from pipeline.training.job import TrainJob
+from pipeline.training.loop import Report, Run, Save, request_current, train_rounds
+from pipeline.training.run_log import RunLog
+from pipeline.training.scoring import Arithmetic, TokenCount
 from tests.benchmarks.step import Steps, as_rows, read_tables, time_in_turn
 from tests.prepared_rows import single_encodings
 
@@ -93,7 +94,7 @@ class SleepingLearner:
         self._num_tasks = num_tasks
 
     def step(self, rows: TokenRows, rows_per_task: NDArray[np.float64]) -> tuple[Tensor, Tensor]:
-        """What `pipeline.learner.Learner.step` returns."""
+        """What `pipeline.training.learner.Learner.step` returns."""
         time.sleep(self._seconds)
         self.tokens.computed += len(rows.input_ids)
         self.tokens.real += len(rows.input_ids)

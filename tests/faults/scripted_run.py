@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from pipeline.config import Settings
-from pipeline.records import chunks
+from pipeline.runs.records import chunks
 
 ROOT = Path(__file__).parents[2]
 LIMIT = 900.0  # seconds without a new step, its start included, on a machine that does other things too

@@ -19,10 +19,10 @@ import pytest
 import yaml
 from ray.train.v2.api.exceptions import WorkerGroupError
 
-from pipeline import events
 from pipeline.config import Settings
-from pipeline.records import chunks, last_step
-from pipeline.train import train
+from pipeline.experiments.train import train
+from pipeline.runs import events
+from pipeline.runs.records import chunks, last_step
 from tests.faults.faults import TRAIN_WORKER
 from tests.faults.place import SmallDisk
 from tests.faults.same_run import curve_differences, curves, differences, parameters, shown_secrets

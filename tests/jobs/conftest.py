@@ -14,7 +14,7 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def taken() -> None:
         raise ResourcesTakenError
 
-    monkeypatch.setattr("pipeline.cluster.connect", taken)
+    monkeypatch.setattr("pipeline.cluster.connection.connect", taken)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return tmp_path

@@ -17,10 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jobs.cli import parse_settings
-from pipeline.assembly import prepare_data, tasks_of
-from pipeline.file_blocks import file_blocks
-from pipeline.prepared import load_prepared, read_table
-from pipeline.tasks.task_files import load_task_files
+from pipeline.data.preparation.prepared import load_prepared, read_table
+from pipeline.data.sources.text_files import file_blocks
+from pipeline.data.task_files import load_task_files
+from pipeline.experiments.assembly import prepare_data, tasks_of
 from tests.jobs.refusal import ResourcesTakenError, refusal, refusal_line
 
 GENERATED = settings(

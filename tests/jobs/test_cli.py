@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from jobs.cli import fail, parse_settings
-from pipeline.assembly import job_without_data, tasks_of
 from pipeline.config import Settings
-from pipeline.tasks.task_files import load_task_files
+from pipeline.data.task_files import load_task_files
+from pipeline.experiments.assembly import job_without_data, tasks_of
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "jobs" / "configs").glob("*.yaml"))

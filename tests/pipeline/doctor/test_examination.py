@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from pipeline.assembly import job_without_data, tasks_of
 from pipeline.doctor.examination import examine
 from pipeline.doctor.finding import Finding, guarded, within
 from pipeline.doctor.node import NodeReport, versions
 from pipeline.doctor.resources import check_capacity, check_nodes, look_everywhere
+from pipeline.experiments.assembly import job_without_data, tasks_of
 from tests.pipeline.small_run import make_settings
 
 

@@ -10,7 +10,7 @@ from pipeline.doctor import places
 from pipeline.doctor.finding import Finding
 from pipeline.doctor.node import NodeReport, leave_mark, problem_with
 from pipeline.doctor.places import Place, check_places, checkpoint_bytes, marked
-from pipeline.storage import filesystem_of
+from pipeline.runs.checkpoints.storage import filesystem_of
 from tests.faults.servers import CREDENTIALS, S3Server
 from tests.pipeline.small_run import make_settings
 

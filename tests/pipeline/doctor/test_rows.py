@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.data.sources.open import open_source
+from pipeline.data.tokenization import backend, tokenizer_json
 from pipeline.doctor.rows import check_tasks, encodings_per_row, few_of_each
-from pipeline.sources import open_source
 from pipeline.tasks.registry import resolve
-from pipeline.tokenization import backend, tokenizer_json
 
 GOOD: dict[str, list[Any]] = {
     "sentence1": ["the cat sat", "a dog ran", "the house"],

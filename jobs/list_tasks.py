@@ -1,0 +1,71 @@
+"""All known tasks: `python jobs/list_tasks.py [--data.source folder] [--data.task_files my_tasks.yaml ...]`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.data.sources.base import Source, used_splits
+from pipeline.data.sources.open import open_source
+from pipeline.data.task_files import load_task_files
+from pipeline.tasks.base import Task
+from pipeline.tasks.groups import GROUPS
+from pipeline.tasks.registry import all_tasks
+
+
+def rows_of(task: Task, source: Source) -> str:
+    """Rows of the training and of the evaluation splits, as "2,490 / 277"; nothing where the source has no such task.
+
+    Raises:
+        ValueError: A file of the task's cannot be read.
+    """
+    try:
+        splits = used_splits(task, source.splits(task))
+    except ValueError:
+        return ""
+    counts = [sum(block.rows for block in source.blocks(task, split)) for split in splits]
+    return " / ".join(f"{count:,}" for count in (counts[0], sum(counts[1:])))
+
+
+def tasks_table(tasks: Sequence[Task], source: Source | None) -> Table:
+    """A row per task: name, kind, longest encoding, rows where a source is given, metrics and where it comes from."""
+    table = Table("task", "kind", title=f"{len(tasks)} tasks")
+    table.add_column("tokens", justify="right")
+    if source is not None:
+        table.add_column("train / eval rows", justify="right")
+    for name in ("metrics", "source"):
+        table.add_column(name)
+    for task in tasks:
+        rows = [] if source is None else [rows_of(task, source)]
+        limit = str(task.max_seq_length or "the run's")
+        table.add_row(task.name, task.head.kind, limit, *rows, ", ".join(task.metrics), task.source)
+    return table
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Show the table and the groups."""
+    parser = argparse.ArgumentParser(prog="python jobs/list_tasks.py", description=__doc__)
+    parser.add_argument("--data.source", dest="source", help="count the rows of: embedded, hub or a folder")
+    parser.add_argument(
+        "--data.task_files", dest="task_files", nargs="+", default=[], help="YAML files of your own"
+    )
+    given = parser.parse_args(arguments)
+    try:
+        own = load_task_files(path.strip("[],") for path in given.task_files)
+        source = open_source(given.source or "embedded") if given.source or own else None
+        table = tasks_table([*own, *all_tasks()], source)
+    except ValueError as error:
+        print("error:", error, file=sys.stderr)
+        sys.exit(2)
+    console = Console(width=120)
+    console.print(table)
+    for name, members in GROUPS.items():
+        console.print(f"{name}: {', '.join(members)}", highlight=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Many ranks: the Ray connection, Ray Train workers, their reports, and evaluation beside training."""

@@ -1,0 +1,1 @@
+"""Encodes, shuffles and writes splits as Parquet with a manifest; re-used while nothing that shapes them changes."""

@@ -1,0 +1,168 @@
+"""Finding runs in MLflow, and reading what they came to. Nothing is written there."""
+
+import contextlib
+import difflib
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from pipeline.experiments.compare.groups import Run
+from pipeline.tracking.server import check_reachable, is_sqlite, reason_of, request_limits, sqlite_path
+from pipeline.tracking.texts import redact
+
+READ_TIMEOUT = 20  # seconds for one request
+
+
+class UnreadableResultsError(ValueError):
+    """A run's results are damaged, or a score in them is no number."""
+
+
+class RunFinder:
+    """Runs of one experiment by id, name, parent or query; what is passed over is told in `remarks`."""
+
+    def __init__(self, tracking_uri: str, experiment: str) -> None:
+        """Raises ValueError where MLflow cannot be read, or has no such experiment."""
+        self.remarks: list[str] = []
+        self._uri, self._experiment = tracking_uri, experiment
+        with self._asking():
+            if is_sqlite(tracking_uri) and not sqlite_path(tracking_uri).is_file():
+                raise ValueError("there is no such file")  # MLflow would make one
+            check_reachable(tracking_uri)
+            self._client = MlflowClient(tracking_uri)
+            found = self._client.get_experiment_by_name(experiment)
+            names = [one.name for one in self._client.search_experiments()]
+        if found is None:
+            raise ValueError(f"no experiment {experiment!r}: there are {', '.join(names)}; give --experiment")
+        self._experiment_id = found.experiment_id
+
+    def by_reference(self, reference: str, given_name: str = "") -> list[Run]:
+        """The run of an id or a name, or the children of a parent.
+
+        Raises:
+            ValueError: there is none, or it has no results.
+        """
+        found = self._find(reference)
+        children = self._search(f"tags.`mlflow.parentRunId` = '{found.info.run_id}'")
+        if not children:
+            results = self._results(found)
+            if results is None:
+                raise ValueError(f"run {reference}: no results.json, its status is {found.info.status}")
+            return [replace(_run(found, results), given_name=given_name)]
+        runs = self._with_results(children)
+        if not runs:
+            raise ValueError(f"run {reference}: none of its {len(children)} children has results")
+        if not given_name and "seeds" in found.data.tags:  # one configuration, which has a name
+            given_name = str(found.info.run_name)
+        return [replace(run, given_name=given_name) for run in runs]
+
+    def by_query(self, query: str) -> list[Run]:
+        """The runs that a filter of MLflow's finds.
+
+        Raises:
+            ValueError: it cannot be read, or finds no run with results.
+        """
+        try:
+            found = self._search(query)
+        except MlflowException as error:
+            raise ValueError(f"--query: MLflow cannot read it ({str(error).splitlines()[0]})") from None
+        if not (runs := self._with_results(found)):
+            raise ValueError(
+                f"--query {query}: {len(found)} runs in {self._experiment!r}, and none with results"
+            )
+        return runs
+
+    def _find(self, reference: str) -> Any:
+        with self._asking():
+            try:
+                return self._client.get_run(reference)
+            except MlflowException as error:
+                if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                    raise
+        runs = self._search("")
+        named = [run for run in runs if run.info.run_name == reference]
+        if not named:
+            names = list(dict.fromkeys(str(run.info.run_name) for run in runs))
+            near = difflib.get_close_matches(reference, names, 3, 0.5)
+            end = f"did you mean {' or '.join(near)}?" if near else f"the newest are {', '.join(names[-5:])}"
+            raise ValueError(f"no run {reference!r} in experiment {self._experiment!r}: {end}")
+        if len(named) > 1:
+            self.remarks.append(f"{len(named)} runs are called {reference}: the newest is taken")
+        return named[-1]
+
+    def _search(self, query: str) -> list[Any]:
+        """All active runs that a filter finds, oldest first."""
+        runs: list[Any] = []
+        token: str | None = None
+        with self._asking(pass_on="INVALID_PARAMETER_VALUE"):
+            while True:
+                page = self._client.search_runs(
+                    [self._experiment_id], query, order_by=["attributes.start_time ASC"], page_token=token
+                )
+                runs += page
+                if not (token := page.token):
+                    return runs
+
+    def _with_results(self, found: list[Any]) -> list[Run]:
+        runs = []
+        for one in found:
+            why = f"no results, {one.info.status}"
+            try:
+                results = self._results(one) if one.info.status == "FINISHED" else None
+            except UnreadableResultsError as error:
+                results, why = None, str(error)
+            if results is None:
+                self.remarks.append(f"{one.info.run_name} is left out: {why}")
+            else:
+                runs.append(_run(one, results))
+        return runs
+
+    def _results(self, run: Any) -> dict[str, Any] | None:
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        run_id = run.info.run_id
+        with self._asking(), tempfile.TemporaryDirectory(prefix="camtl-compare-") as folder:
+            if "results.json" not in [file.path for file in self._client.list_artifacts(run_id)]:
+                return None
+            text = Path(self._client.download_artifacts(run_id, "results.json", folder)).read_text()
+        try:
+            results: dict[str, Any] = json.loads(text)
+            scores = [value for metrics in results["tasks"].values() for value in metrics.values()]
+            if not all(math.isfinite(value) for value in (results["average"], *scores)):
+                raise ValueError("a score is not a number")
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise UnreadableResultsError(
+                f"run {run.info.run_name}: its results.json cannot be read ({error}); leave the run out"
+            ) from None
+        return results
+
+    @contextlib.contextmanager
+    def _asking(self, pass_on: str = "") -> Iterator[None]:
+        try:
+            with request_limits(READ_TIMEOUT, retries=1):
+                yield
+        except Exception as error:  # the client's, the database driver's or the artifact store's
+            if pass_on and isinstance(error, MlflowException) and error.error_code == pass_on:
+                raise
+            reason = reason_of(error, self._uri)
+            raise ValueError(
+                f"MLflow at {redact(self._uri)} cannot be read ({reason}): give --tracking_uri as the runs had it"
+            ) from None
+
+
+def _run(found: Any, results: dict[str, Any]) -> Run:
+    seed = results.get("seed", found.data.params.get("run.seed", 0))
+    return Run(
+        run_id=found.info.run_id,
+        name=str(found.info.run_name),
+        started=found.info.start_time,
+        seed=int(seed),
+        settings=found.data.params,
+        results=results,
+    )

@@ -1,0 +1,128 @@
+"""A whole training run, as the driver sees it: settings in, run directory and MLflow run out."""
+
+import contextlib
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import transformers
+
+from camtl.model import CaMtlModel
+from camtl.parameters import format_table, parameter_table
+from pipeline.cluster import connection as cluster
+from pipeline.cluster import launch
+from pipeline.config import Settings
+from pipeline.data.checks import check_data
+from pipeline.data.preparation.prepared import read_labels
+from pipeline.experiments.assembly import check_model, job_for, job_without_data, load_data, tasks_of
+from pipeline.runs import events
+from pipeline.runs.checkpoints.retry import patiently
+from pipeline.runs.directory import check_run, open_run, places_of
+from pipeline.runs.monitor import Follower, Scored
+from pipeline.runs.records import last_step
+from pipeline.runs.results import log_results, write_results
+from pipeline.sampling.epoch_bound import epochs_beyond
+from pipeline.sampling.feed import feed_in_process
+from pipeline.sampling.ray_data import feed_with_ray_data
+from pipeline.tasks.base import Task
+from pipeline.tracking.tracker import Tracker
+from pipeline.training.evaluation import majority
+
+Show = Callable[[str], None]
+
+
+def check(settings: Settings) -> tuple[tuple[Task, ...], CaMtlModel]:
+    """Refuse what could not be trained, before anything is written; connects to Ray at the end.
+
+    Returns:
+        The tasks, and the model without weights.
+
+    Raises:
+        ValueError: a user's mistake, in one line.
+    """
+    transformers.utils.logging.disable_progress_bar()
+    tasks = tasks_of(settings)
+    shape = check_model(job_without_data(settings, tasks))
+    check_data(settings, tasks)
+    check_run(settings)
+    cluster.connect()
+    if settings.cluster.num_workers != 0:
+        cluster.check_resources(settings.cluster.num_workers, settings.cluster.cpus_per_worker)
+    return tasks, shape
+
+
+def train(
+    settings: Settings,
+    show: Show = print,
+    *,
+    tags: Mapping[str, str] | None = None,
+    scored: Scored | None = None,
+) -> dict[str, Any]:
+    """Run a training from its settings to its results.
+
+    Args:
+        settings: with absolute paths.
+        show: takes lines for a person.
+        tags: of the MLflow run, where it is a new one.
+        scored: takes each evaluation as it comes; called by one thread at a time.
+
+    Returns:
+        What `results.json` holds, and beside it `majority` (each task's scores of a constant answer).
+
+    Raises:
+        ValueError: a user's mistake, in one line; nothing was trained.
+    """
+    tasks, shape = check(settings)
+    show(f"preparing {len(tasks)} tasks from {settings.data.source}")
+    data = load_data(settings, tasks)
+    for line in data.report:
+        show(line)
+    job = job_for(settings, tasks, tuple(split.rows for split in data.train))
+    baseline = majority(tasks, [read_labels(split) for split in data.train], data.evals)
+    make_feed = feed_in_process if settings.cluster.num_workers == 0 else feed_with_ray_data
+    feed = make_feed(data.train, settings.data.in_memory_bytes)
+    run_dir, run_id = open_run(settings, tags)
+    tracker = Tracker(settings.run.tracking_uri, run_id)
+    status = "FAILED"
+    try:
+        mixture = job.mixture
+        rows = sum(mixture.sizes)
+        show(
+            f"training {mixture.max_steps} steps of {job.batch_size} rows over {rows} rows of {len(tasks)} tasks: "
+            f"{run_dir}"
+        )
+        show(format_table(parameter_table(shape)))
+        candidates = mixture.max_steps * mixture.candidates_per_step
+        if beyond := epochs_beyond(mixture.sizes, candidates, mixture.options.max_epochs):
+            show(
+                f"sampler.max_epochs_per_task {mixture.options.max_epochs:g} cannot hold for {candidates} candidates "
+                f"of {rows} rows: every task is drawn {beyond:.1f} times"
+            )
+        places = places_of(settings)
+        follower = Follower(
+            run_dir,
+            mixture.tasks,
+            mixture.max_steps,
+            tracker,
+            show,
+            from_step=last_step(run_dir),  # of the run that is continued
+            store=places.store if job.evaluate_elsewhere else None,
+            scored=scored,
+        )
+        with contextlib.ExitStack() as stack:
+            with follower:
+                best = stack.enter_context(
+                    launch.launch(job, feed, data.evals, settings.cluster, places, follower.poll)
+                )
+            write = partial(write_results, run_dir, tasks, best, mixture.sizes, settings.run.seed, baseline)
+            results = patiently(write, "writing the results", partial(events.tell, run_dir))
+            from pipeline.serving.pyfunc import save_pyfunc  # loads mlflow.pyfunc, which takes seconds
+
+            log_results(run_dir, tasks, tracker, save_pyfunc)
+        status = "FINISHED"
+        return {**results, "majority": baseline}
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        tracker.finish(status)

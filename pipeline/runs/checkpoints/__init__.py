@@ -1,0 +1,1 @@
+"""Checkpoints: contents and verification, the store of a run, its file system, retries of failed I/O."""

@@ -1,0 +1,188 @@
+"""Row makers of the embedded suite's single-sentence tasks: sentiment, acceptability, topic.
+
+A maker draws the label first and then writes a text that has it, so that a task's balance of labels is set
+in one place and the wordings that make it hard (negation, concession, distractors) are shared among labels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from pipeline.tasks.embedded.text import Draw, Row, Scene, draw_scene, finish, noun_phrase
+from pipeline.tasks.embedded.words import NUMBERS, TOPICS, shared_verbs, was
+
+_GOOD = ("wonderful", "delightful", "excellent", "charming", "impressive", "enjoyable", "superb", "pleasant")
+_BAD = ("awful", "dull", "terrible", "disappointing", "tedious", "dreadful", "clumsy", "unpleasant")
+_GOOD_PHRASES = ("won everybody over", "was worth every minute", "left us smiling", "beat every expectation")
+_BAD_PHRASES = ("fell flat", "was a waste of time", "left us yawning", "let everybody down")
+_DENIALS = ("was not", "was never", "was far from", "was anything but", "was hardly")
+
+
+def sentiment(draw: Draw) -> Row:
+    """The whole sentence's verdict, whatever a concession, an expectation or somebody else holds."""
+    positive = draw.chance(0.53)
+    scene = draw_scene(draw)
+    thing = draw.pick(scene.topic.settings)
+    other = draw.other(scene.topic.settings, thing)
+    verdict, contrary = _opinion(draw, thing, positive), _opinion(draw, other, not positive)
+    said, opposite = (_GOOD, _BAD) if positive else (_BAD, _GOOD)
+    people = noun_phrase(scene.agent, 2, determiner="the")
+    forms = (
+        verdict,
+        f"{verdict}, and {_opinion(draw, other, positive)}",
+        f"{contrary}, but all in all {verdict}",
+        f"although {contrary}, {verdict}",
+        f"{verdict}, even though {contrary}",
+        f"{people} said that {contrary}, but I found that {verdict}",
+        f"I expected {thing} to be {draw.pick(opposite)}, but {people} proved me wrong",
+        f"I expected {thing} to be {draw.pick(said)}, and {people} proved me right",
+        f"{thing} would have been {draw.pick(opposite)} if {people} had not made it {draw.pick(said)}",
+    )
+    text = draw.pick(forms)
+    if draw.chance(0.5):
+        text = f"{text} {scene.place} {scene.time}"
+    return (finish(text),), float(positive)
+
+
+def _opinion(draw: Draw, thing: str, positive: bool) -> str:
+    """A clause that judges `thing`, in half of the cases by denying the opposite."""
+    said, opposite = (_GOOD, _BAD) if positive else (_BAD, _GOOD)
+    form = draw.between(0, 9)
+    if form < 3:
+        return f"{thing} was {draw.pick(said)}"
+    if form < 5:
+        return f"{thing} {draw.pick(_GOOD_PHRASES if positive else _BAD_PHRASES)}"
+    if form < 9:
+        return f"{thing} {draw.pick(_DENIALS)} {draw.pick(opposite)}"
+    return f"nobody would call {thing} {draw.pick(opposite)}"
+
+
+@dataclass(kw_only=True)
+class _Clause:
+    """A sentence in parts that a fault can get at; every part is a list of words."""
+
+    scene: Scene
+    subject: list[str]
+    verbs: list[str]
+    thing: list[str]
+    company: list[str]
+    place: list[str]
+
+
+def acceptability(draw: Draw) -> Row:
+    """1 for a sentence as the grammar has it, 0 with a fault or two; nouns beside it attract the verb."""
+    good = draw.chance(0.55)
+    scene = draw_scene(draw)
+    verb, one = scene.verb, scene.agents == 1
+    verbs = draw.pick(
+        (
+            [verb.singular if one else verb.base],
+            ["is" if one else "are", verb.progressive],
+            ["has" if one else "have", verb.participle],
+            ["will", verb.base],
+        )
+    )
+    clause = _Clause(
+        scene=scene,
+        subject=scene.agent_phrase(draw.pick(("the", ""))).split(),
+        verbs=verbs,
+        thing=scene.object_phrase(draw.pick(("the", "", ""))).split(),
+        company=[draw.pick(("for", "without", "behind")), draw.pick(("him", "her", "them", "us"))],
+        place=scene.place.split(),
+    )
+    if draw.chance(0.7):
+        clause.company = []
+    if not good:
+        fault = draw.pick(_FAULTS)
+        fault(draw, clause)
+        if draw.chance(0.5):
+            draw.other(_FAULTS, fault)(draw, clause)  # another kind: the same one again could undo it
+    beside: list[str] = []
+    if draw.chance(0.4):
+        bystanders = noun_phrase(draw.pick(scene.topic.agents), draw.between(1, 3), determiner="the")
+        beside = f"{draw.pick(('near', 'behind', 'next to', 'with'))} {bystanders}".split()
+    words = [*clause.subject, *beside, *clause.verbs, *clause.thing, *clause.company, *clause.place]
+    return (finish(" ".join(words)),), float(good)
+
+
+def _order(draw: Draw, clause: _Clause) -> None:
+    part = draw.pick((clause.subject, clause.thing, clause.place, clause.verbs))
+    if part is clause.verbs:
+        clause.verbs, clause.thing = clause.thing, clause.verbs
+    else:
+        part.reverse()
+
+
+def _missing(draw: Draw, clause: _Clause) -> None:
+    """Takes out the verb, a preposition or a determiner; of a plural, which can do without one, the noun."""
+    scene = clause.scene
+    parts = (
+        (clause.subject, scene.agents),
+        (clause.thing, scene.objects),
+        (clause.place, 1),
+        (clause.verbs, 0),
+    )
+    part, count = draw.pick(parts)
+    if count == 0:
+        part.clear()
+    elif part:
+        del part[0 if count == 1 else -1]
+
+
+def _form(draw: Draw, clause: _Clause) -> None:
+    """An auxiliary and a form of the verb that never go together."""
+    verb = clause.scene.verb
+    clause.verbs = draw.pick(
+        (["will", verb.progressive], ["can", verb.singular], ["did", "not", verb.progressive])
+    )
+
+
+def _agreement(draw: Draw, clause: _Clause) -> None:
+    one, verb = clause.scene.agents == 1, clause.scene.verb
+    clause.verbs = draw.pick(
+        (
+            [verb.base if one else verb.singular],
+            ["are" if one else "is", verb.progressive],
+            ["have" if one else "has", verb.participle],
+        )
+    )
+
+
+def _number(draw: Draw, clause: _Clause) -> None:
+    scene = clause.scene
+    one = scene.objects == 1
+    determiner = draw.pick(("a", "this") if one else ("these", "many", NUMBERS[scene.objects]))
+    clause.thing = noun_phrase(scene.object, 2 if one else 1, scene.object_adjective, determiner).split()
+
+
+def _case(draw: Draw, clause: _Clause) -> None:
+    clause.company = [draw.pick(("for", "without", "behind")), draw.pick(("he", "she", "they", "we"))]
+
+
+# The plain faults twice: agreement across a noun phrase alone is more than a short run learns.
+_FAULTS = (_order, _order, _missing, _missing, _form, _agreement, _number, _case)
+
+
+def topic(draw: Draw) -> Row:
+    """The field of what is done in the end; doers, place and a second deed mostly come from another field."""
+    label = draw.pick((0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4))
+    scene = draw_scene(draw, TOPICS[label])
+    aside = draw_scene(draw, draw.other(TOPICS, TOPICS[label]))
+    if draw.chance(0.8):
+        scene = replace(scene, agent=aside.agent, place=aside.place)
+    if draw.chance(0.7):
+        scene = replace(scene, verb=draw.pick(shared_verbs(scene.object)))
+    main, side = scene.tell(draw, front=False), aside.tell(draw, front=False)
+    agents, things = scene.agent_phrase(), scene.object_phrase()
+    past = f"{agents} {scene.verb.past} {things}"
+    deed = f"{aside.verb.progressive} {aside.object_phrase()}"
+    forms = (
+        f"while {side}, {main}",
+        f"{main} while {side}",
+        f"instead of {deed}, {past} {scene.place}",
+        f"{past} {scene.place} after {deed} {scene.time}",
+        f"it was not {aside.object_phrase()} but {things} that {agents} {scene.verb.past} {scene.place}",
+        f"{agents} thought of {deed}, yet in the end {things} {was(scene.objects)} {scene.verb.participle}",
+        f"{aside.agent_phrase('the')} {was(aside.agents)} {deed} {scene.place} when {past}",
+    )
+    return (finish(draw.pick(forms)),), float(label)

@@ -1,1 +1,0 @@
-"""The words, the grammar and the row makers behind `pipeline.tasks.embedded`."""

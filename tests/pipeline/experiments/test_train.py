@@ -1,0 +1,269 @@
+"""Whole runs from settings to results: once on two Ray workers, once in this process, and those that are refused."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from transformers import AutoTokenizer, DistilBertConfig, DistilBertModel
+
+from camtl import CaMtlModel
+from pipeline.config import Settings
+from pipeline.experiments.train import train
+from pipeline.runs.checkpoints.store import CheckpointStore
+from tests.pipeline.small_run import (
+    BATCH,
+    EVALUATED,
+    REPORTED,
+    STEPS,
+    TASKS,
+    TRAIN_ROWS,
+    Finished,
+    make_settings,
+)
+
+METRICS = {"sentiment": {"accuracy"}, "entailment": {"accuracy"}, "similarity": {"pearson", "spearman"}}
+RESULTS = {  # DESIGN §4; the step of the checkpoint that was kept; counts of each task
+    "average",
+    "tasks",
+    "steps",
+    "rows_scored",
+    "rows_trained",
+    "fraction_of_data",
+    "parameters",
+    "seconds",
+    "rows_per_second",
+    "data_wait_fraction",
+    "padding_fraction",
+    "seed",
+    "best_step",
+    "sampling",
+}
+
+
+@pytest.fixture(scope="module")
+def home(ray_run: Finished) -> Path:
+    return ray_run.home
+
+
+@pytest.fixture(scope="module")
+def results(ray_run: Finished) -> dict[str, Any]:
+    return ray_run.results
+
+
+def check_mix_and_rows(run_dir: Path, workers: int) -> None:
+    mix, rows = pq.read_table(run_dir / "mix.parquet"), pq.read_table(run_dir / "rows.parquet")
+    assert mix.column_names == ["step", "task", "weight", "mean_uncertainty", "candidates", "trained"]
+    assert mix["step"].to_pylist() == np.repeat(np.arange(1, STEPS + 1), len(TASKS)).tolist()
+    assert mix["task"].to_pylist() == list(TASKS) * STEPS
+    sums = mix.group_by("step").aggregate([("trained", "sum"), ("candidates", "sum"), ("weight", "sum")])
+    assert sums["trained_sum"].to_pylist() == [BATCH] * STEPS
+    assert sums["candidates_sum"].to_pylist() == [2 * BATCH] * STEPS
+    assert sums["weight_sum"].to_pylist() == pytest.approx([1.0] * STEPS)
+    assert rows.column_names == ["step", "rank", "task", "row_id"]
+    counted = rows.group_by(["step", "rank"]).aggregate([("row_id", "count")]).to_pylist()
+    assert {(row["step"], row["rank"]): row["row_id_count"] for row in counted} == {
+        (step, rank): BATCH // workers for step in range(1, STEPS + 1) for rank in range(workers)
+    }
+    trained = {(row["step"], row["task"]): row["trained"] for row in mix.to_pylist() if row["trained"]}
+    by_task = rows.group_by(["step", "task"]).aggregate([("row_id", "count")]).to_pylist()
+    assert {(row["step"], row["task"]): row["row_id_count"] for row in by_task} == trained
+
+
+def check_results(found: dict[str, Any]) -> None:
+    assert set(found) == RESULTS
+    assert {task: set(metrics) for task, metrics in found["tasks"].items()} == METRICS
+    means = [np.mean(list(metrics.values())) for metrics in found["tasks"].values()]
+    assert found["average"] == pytest.approx(np.mean(means))
+    assert found["steps"] == STEPS
+    assert found["rows_trained"] == STEPS * BATCH
+    assert found["rows_scored"] == 2 * STEPS * BATCH
+    assert BATCH / (len(TASKS) * TRAIN_ROWS) <= found["fraction_of_data"] <= 1
+    assert set(found["parameters"]) == {"total", "trainable", "versus_separate_models"}
+    assert found["seconds"] > 0
+    assert found["rows_per_second"] == pytest.approx(STEPS * BATCH / found["seconds"])
+    assert 0 <= found["data_wait_fraction"] <= 1
+    assert 0 <= found["padding_fraction"] < 1
+    assert found["seed"] == 3
+    assert found["best_step"] in EVALUATED
+    check_sampling(found)
+
+
+def check_sampling(found: dict[str, Any]) -> None:
+    """Counts per task add up to the run's, and to what the plan drew."""
+    assert tuple(found["sampling"]) == TASKS
+    sums = {
+        name: sum(counts[name] for counts in found["sampling"].values())
+        for name in next(iter(found["sampling"].values()))
+    }
+    assert sums["rows_available"] == len(TASKS) * TRAIN_ROWS
+    assert sums["rows_drawn"] == sums["rows_scored"] == found["rows_scored"]
+    assert sums["rows_trained"] == found["rows_trained"]
+    assert sums["distinct_rows_trained"] / sums["rows_available"] == found["fraction_of_data"]
+    for counts in found["sampling"].values():
+        assert counts["distinct_rows_trained"] <= counts["rows_trained"] <= counts["rows_drawn"]
+        assert counts["distinct_rows_trained"] <= counts["distinct_rows_drawn"] <= TRAIN_ROWS
+
+
+def test_two_ray_workers_leave_the_results_that_the_design_names(results: dict[str, Any], home: Path) -> None:
+    run_dir = home / "runs" / "run"
+    written = json.loads((run_dir / "results.json").read_text())
+    check_results(written)
+    assert {name: results[name] for name in written} == written
+    assert {task: set(metrics) for task, metrics in results["majority"].items()} == METRICS
+    check_mix_and_rows(run_dir, workers=2)
+    assert (run_dir / "mix.png").stat().st_size > 0
+    config = yaml.safe_load((run_dir / "config.yaml").read_text())
+    assert config["data"]["tasks"] == list(TASKS)
+    assert config["train"]["max_steps"] == STEPS
+
+
+def test_the_model_folder_loads_and_tells_what_it_is(
+    results: dict[str, Any], home: Path, tiny_backbone: str
+) -> None:
+    folder = home / "runs" / "run" / "model"
+    model = CaMtlModel.from_pretrained(folder)
+    assert model.config.tasks == list(TASKS)
+    assert sum(parameter.numel() for parameter in model.parameters()) == results["parameters"]["total"]
+    assert json.loads((folder / "tasks.json").read_text()) == list(TASKS)
+    assert all(task in (folder / "README.md").read_text() for task in TASKS)
+    tokens = AutoTokenizer.from_pretrained(folder)("the cat sat")["input_ids"]
+    assert tokens == AutoTokenizer.from_pretrained(tiny_backbone)("the cat sat")["input_ids"]
+    frozen, pretrained = (
+        model.embeddings().state_dict(),
+        CaMtlModel.from_backbone(tiny_backbone, model.config),
+    )
+    for name, value in pretrained.embeddings().state_dict().items():
+        assert frozen[name].equal(value), name
+
+
+def test_mlflow_holds_the_run_under_the_names_that_the_design_gives(
+    results: dict[str, Any], home: Path
+) -> None:
+    client = mlflow.MlflowClient(f"sqlite:///{home}/ml.db")
+    [experiment] = client.search_experiments(filter_string="name = 'camtl'")
+    run_id = (home / "runs" / "run" / ".mlflow_run_id").read_text().strip()
+    run = client.get_run(run_id)
+    assert run.info.experiment_id == experiment.experiment_id
+    assert run.info.status == "FINISHED"
+    expected = {
+        "train/loss",
+        "eval/average",
+        "perf/rows_per_second",
+        "perf/data_wait_fraction",
+        "perf/padding_fraction",
+    }
+    for task in TASKS:
+        expected |= {f"sampler/weight/{task}", f"sampler/uncertainty/{task}", f"sampler/trained_share/{task}"}
+        expected |= {f"eval/{task}/{metric}" for metric in METRICS[task]}
+    of_tasks = {f"train/loss/{task}" for task in TASKS}
+    assert set(run.data.metrics) - of_tasks == expected
+    assert set(run.data.metrics) & of_tasks, "at least the tasks that were trained on"
+    assert (
+        run.data.metrics["eval/average"] == pytest.approx(results["average"]) or results["best_step"] != STEPS
+    )
+    evaluated = client.get_metric_history(run_id, "eval/average")
+    assert tuple(point.step for point in evaluated) == EVALUATED
+    assert tuple(point.step for point in client.get_metric_history(run_id, "train/loss")) == REPORTED
+    for name, value in {"run.seed": "3", "data.tasks": json.dumps(TASKS), "train.batch_size": "8"}.items():
+        assert run.data.params[name] == value
+    files = {file.path for file in client.list_artifacts(run_id)}
+    assert {"results.json", "config.yaml", "mix.parquet", "mix.png"} <= files
+    [model] = client.search_logged_models(
+        [experiment.experiment_id], filter_string=f"source_run_id = '{run_id}'"
+    )
+    assert model.status == "READY"
+
+
+def test_a_person_can_follow_the_run(ray_run: Finished) -> None:
+    steps = [line for line in ray_run.lines if line.startswith("step ")]
+    assert [line.split()[1] for line in steps] == [f"{step}/{STEPS}" for step in REPORTED]
+    assert all("rows/s" in line and "left" in line for line in steps)
+    assert [line.split(":")[0] for line in ray_run.lines if line.startswith("evaluated")] == [
+        f"evaluated at step {step}" for step in EVALUATED
+    ]
+
+
+def test_an_existing_run_directory_is_refused_without_overwrite(
+    results: dict[str, Any], home: Path, tiny_backbone: str
+) -> None:
+    before = (home / "runs" / "run" / "results.json").read_text()
+    with pytest.raises(
+        ValueError, match=r"run directory .*/runs/run exists: .*--run\.resume .*--run\.overwrite"
+    ):
+        train(make_settings(home, tiny_backbone), lambda _: None)
+    assert (home / "runs" / "run" / "results.json").read_text() == before
+
+
+def test_one_process_runs_the_whole_job_and_replaces_a_run_that_may_be_overwritten(
+    ray_cluster: None, results: dict[str, Any], tmp_path: Path, home: Path, tiny_backbone: str
+) -> None:
+    (tmp_path / "runs" / "run").mkdir(parents=True)
+    (tmp_path / "runs" / "run" / "left-over").touch()
+    settings = make_settings(
+        tmp_path,
+        tiny_backbone,
+        run={"overwrite": True},
+        data={"prepared_dir": str(home / "prepared")},
+        sampler={"policy": "uniform", "max_epochs_per_task": 0.2},
+        cluster={"num_workers": 0},
+    )
+    lines: list[str] = []
+    found = train(settings, lines.append)
+    told = "sampler.max_epochs_per_task 0.2 cannot hold for 176 candidates of 180 rows: every task is drawn 1.0 times"
+    assert told in lines
+    run_dir = tmp_path / "runs" / "run"
+    assert not (run_dir / "left-over").exists()
+    check_results(json.loads((run_dir / "results.json").read_text()))
+    check_mix_and_rows(run_dir, workers=1)
+    assert found["majority"] == results["majority"]
+    assert not list((run_dir / "checkpoints").rglob(".writing-*"))
+    kept = CheckpointStore(str(run_dir / "checkpoints")).checkpoints()
+    assert [stored.step for stored in kept][-2:] == [10, STEPS], "the last two"
+    assert len(kept) <= 3, "and the best"
+
+
+def assert_refused(settings: Settings, told: str) -> None:
+    """One line, and nothing is written."""
+    with pytest.raises(ValueError, match=told) as caught:
+        train(settings, lambda _: None)
+    assert "\n" not in str(caught.value)
+    assert not (Path(settings.run.output_dir) / settings.run.name).exists()
+
+
+@pytest.mark.parametrize(
+    ("sections", "told"),
+    [
+        ({"data": {"tasks": ("sentimnt",)}}, "unknown task 'sentimnt': did you mean 'sentiment'"),
+        ({"data": {"tasks": ("topic", "topic")}}, "task 'topic' is listed twice"),
+        ({"train": {"batch_size": 1}}, "train.batch_size 1 is less than a row for each of 2 workers"),
+        ({"model": {"attention_blocks": 33}}, "attention_blocks=33 is more than max_seq_length=32"),
+        ({"model": {"backbone": "package:no-such-encoder"}}, "run `pip install no-such-encoder`"),
+        ({"model": {"backbone": "/no/such/folder"}}, "backbone '/no/such/folder' cannot be loaded"),
+        ({"model": {"freeze": "0-7"}}, "freeze='0-7': the encoder's layers are 0-1"),
+        ({"data": {"max_seq_length": 128}}, "max_seq_length=128 is more than the 64 positions"),
+        ({"run": {"resume": "/no/such/run"}}, "run.resume: .* is not a run directory"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else json.dumps(value),
+)
+def test_settings_that_cannot_work_are_refused_before_anything_is_written(
+    tmp_path: Path, tiny_backbone: str, sections: dict[str, Any], told: str
+) -> None:
+    assert_refused(make_settings(tmp_path, tiny_backbone, **sections), told)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_backbone_that_is_not_bert_is_refused_before_anything_is_written(
+    tmp_path: Path, tiny_backbone: str
+) -> None:
+    other = tmp_path / "distilbert"
+    config = DistilBertConfig(vocab_size=60, dim=32, n_layers=1, n_heads=2, hidden_dim=32)
+    DistilBertModel(config).save_pretrained(other)
+    AutoTokenizer.from_pretrained(tiny_backbone).save_pretrained(other)
+    assert_refused(
+        make_settings(tmp_path / "home", str(other)), "'distilbert' is not supported: use one of bert"
+    )

@@ -1,0 +1,94 @@
+"""A search space: what is refused before anything starts, what is drawn, and what a draw sets."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from jobs.cli.parser import FIELDS
+from pipeline.config import Settings
+from pipeline.experiments.tune.space import grid_size, is_grid, parse_space, values_of, with_values
+
+KNOWN = list(FIELDS)
+GROUP = {
+    "plain": {"sampler.select": "none", "sampler.pool": 1},
+    "uncertain": {"sampler.select": "uncertainty", "sampler.pool": 2},
+}
+
+
+def test_a_draw_sets_what_its_dimensions_say() -> None:
+    space = parse_space(
+        {
+            "train.learning_rate": {"loguniform": [1e-5, 1e-3]},
+            "data.tasks": {"choice": [["sentiment"], ["entailment", "topic"]]},
+            "selection": {"grid": GROUP},
+        },
+        KNOWN,
+    )
+    drawn = {"train.learning_rate": 1e-4, "data.tasks": '["entailment", "topic"]', "selection": "plain"}
+    settings = with_values(Settings(), values_of(space, drawn))
+    assert settings.train.learning_rate == 1e-4
+    assert settings.data.tasks == ("entailment", "topic")
+    assert (settings.sampler.select, settings.sampler.pool) == ("none", 1)
+    assert settings.model == Settings().model
+
+
+def test_draws_stay_inside_and_a_logarithmic_range_is_even_in_the_logarithm() -> None:
+    spec = {
+        "train.learning_rate": {"loguniform": [1e-5, 1e-3]},
+        "train.batch_size": {"randint": [2, 4]},
+        "model.dropout": {"uniform": [0.1, 0.2]},
+        "sampler.policy": {"choice": ["size", "uniform"]},
+    }
+    rate, batch, dropout, policy = parse_space(spec, KNOWN)
+    chance = np.random.default_rng(0)
+    rates = np.array([rate.draw(chance) for _ in range(2000)])
+    assert 1e-5 <= rates.min() < rates.max() <= 1e-3
+    assert np.mean(rates < 1e-4) == pytest.approx(0.5, abs=0.05)
+    assert {batch.draw(chance) for _ in range(50)} == {2, 3}
+    assert {policy.draw(chance) for _ in range(50)} == {"size", "uniform"}
+    assert all(0.1 <= dropout.draw(chance) <= 0.2 for _ in range(50))
+
+
+def test_the_size_of_a_grid_is_that_of_all_its_points() -> None:
+    grid = {"run.seed": {"grid": [0, 1, 2]}, "row": {"grid": GROUP}}
+    assert grid_size(parse_space(grid, KNOWN)) == 6
+    assert is_grid(parse_space(grid, KNOWN))
+    mixed = parse_space({**grid, "model.dropout": {"uniform": [0, 0.1]}}, KNOWN)
+    assert grid_size(mixed) == 6
+    assert not is_grid(mixed)
+
+
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        ({}, "sweep.space is empty"),
+        ({"train.learning_rte": {"uniform": [0, 1]}}, "unknown setting 'train.learning_rte': did you mean"),
+        (
+            {"learning_rate": {"uniform": [0, 1]}},
+            "unknown setting 'learning_rate': did you mean 'train.learning_rate'",
+        ),
+        ({"train.learning_rate": {"unifrm": [0, 1]}}, "unknown kind 'unifrm': did you mean 'uniform'"),
+        ({"train.learning_rate": 3}, "train.learning_rate has to be one of uniform, loguniform"),
+        ({"train.learning_rate": {"uniform": [1, 0]}}, r"uniform \[1, 0\] has nothing in it"),
+        ({"train.learning_rate": {"uniform": [0, float("inf")]}}, "has nothing in it"),
+        ({"train.learning_rate": {"loguniform": [0, 1]}}, "a logarithm needs more than 0"),
+        ({"train.learning_rate": {"uniform": [1]}}, r"uniform takes \[low, high\]"),
+        ({"train.batch_size": {"randint": [1.5, 3]}}, "randint takes whole numbers"),
+        ({"sampler.policy": {"choice": []}}, "choice has no options"),
+        ({"sampler.policy": {"choice": ["size", "size"]}}, "an option is listed twice"),
+        ({"run.output_dir": {"choice": ["a", "b"]}}, "is the same for all trials"),
+        ({"cluster.num_workers": {"choice": [1, 2]}}, "is the same for all trials"),
+        (
+            {"row": {"grid": {**GROUP, "odd": {"sampler.pool": 3}}}},
+            "option odd: sampler.select is set by other",
+        ),
+        (
+            {"row": {"grid": GROUP}, "sampler.pool": {"choice": [1, 2]}},
+            "sampler.pool is set by row and by",
+        ),
+    ],
+)
+def test_a_space_that_cannot_be_is_refused(spec: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        parse_space(spec, KNOWN)

@@ -1,0 +1,90 @@
+"""Figures: what is drawn can be seen in the picture."""
+
+import pathlib
+
+import numpy as np
+import pyarrow
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.colors import to_rgb
+from matplotlib.image import imread
+
+from pipeline.runs import figures
+from pipeline.runs.figures import mix_figure, scores_figure
+from pipeline.runs.plotting import COLOURS, STYLES
+
+
+def make_mix(tasks: int, steps: int) -> pyarrow.Table:
+    """Every step and task; the last task never has a candidate unless it is alone."""
+    generator = np.random.default_rng(0)
+    rows = [(step, task) for step in range(1, steps + 1) for task in range(tasks)]
+    candidates = [0 if task == tasks - 1 > 0 else 4 for _, task in rows]
+    return pyarrow.table(
+        {
+            "step": [step for step, _ in rows],
+            "task": [f"task_{task}" for _, task in rows],
+            "weight": [(task + 1) / tasks for _, task in rows],
+            "mean_uncertainty": [generator.uniform(0.2, 0.9) if count else np.nan for count in candidates],
+            "candidates": candidates,
+            "trained": [generator.integers(1, 4) if count else 0 for count in candidates],
+        }
+    )
+
+
+def colours_in(path: pathlib.Path) -> set[tuple[int, ...]]:
+    pixels = np.round(imread(path)[..., :3] * 255).astype(int)
+    return {tuple(pixel) for pixel in np.unique(pixels.reshape(-1, 3), axis=0).tolist()}
+
+
+def rgb(colour: str) -> tuple[int, ...]:
+    return tuple(round(part * 255) for part in to_rgb(colour))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("tasks", "steps"), [(1, 1), (5, 3), (8, 400), (24, 60)])
+def test_mix_figure_draws_a_line_for_every_task(tmp_path: pathlib.Path, tasks: int, steps: int) -> None:
+    path = tmp_path / "mix.png"
+    mix_figure(make_mix(tasks, steps), str(path))
+    seen = colours_in(path)
+    drawn = {colour for colour in COLOURS if rgb(colour) in seen}
+    assert drawn >= set(COLOURS[:tasks])
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_mix_figure_takes_rows_in_any_order_and_in_chunks(tmp_path: pathlib.Path) -> None:
+    mix = make_mix(3, 20)
+    later_first = pyarrow.concat_tables([mix.slice(30), mix.slice(0, 30)])
+    mix_figure(mix, str(tmp_path / "a.png"))
+    mix_figure(later_first, str(tmp_path / "b.png"))
+    assert np.array_equal(imread(tmp_path / "a.png"), imread(tmp_path / "b.png"))
+
+
+def test_mix_figure_refuses_a_mix_without_steps(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(ValueError, match="no steps"):
+        mix_figure(make_mix(2, 1).slice(0, 0), str(tmp_path / "mix.png"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_thirty_two_tasks_look_different() -> None:
+    assert len({(colour, style) for style in STYLES for colour in COLOURS}) == 32
+
+
+@given(values=st.lists(st.integers(0, 50), min_size=1, max_size=40), half=st.integers(0, 5))
+def test_moving_sum_is_the_sum_around_each_row(values: list[int], half: int) -> None:
+    found = figures._moving_sum(np.array(values, dtype=float)[:, None], 2 * half + 1)[:, 0]
+    wanted = [sum(values[max(0, row - half) : row + half + 1]) for row in range(len(values))]
+    assert found.tolist() == wanted
+
+
+@pytest.mark.filterwarnings("error")
+def test_scores_figure_shows_the_model_and_the_majority_answer(tmp_path: pathlib.Path) -> None:
+    results = {"tasks": {"cola": {"mcc": -3.0}, "mrpc": {"f1": 84.0, "accuracy": 76.0}}, "average": 38.5}
+    path = tmp_path / "scores.png"
+    scores_figure(results, {"cola": {"mcc": 0.0}, "mrpc": {"f1": 81.6, "accuracy": 68.9}}, str(path))
+    assert {rgb(COLOURS[0]), rgb(COLOURS[1]), rgb(figures.INK)} <= colours_in(path)
+    without = tmp_path / "without.png"
+    scores_figure(results, {}, str(without))
+    assert rgb(COLOURS[0]) in colours_in(without)
+    with pytest.raises(ValueError, match="no tasks"):
+        scores_figure({"tasks": {}, "average": 0.0}, {}, str(path))

@@ -1,0 +1,160 @@
+"""A step on two workers is the step of one on the union of their rows."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.optim import Optimizer
+
+from camtl import CaMtlModel, PackedBatch, TokenRows
+from pipeline.training.distributed import share
+from pipeline.training.learner import Learner, make_optimizer, make_schedule
+from pipeline.training.scoring import Arithmetic
+from tests.pipeline.training.two_ranks import ACCUMULATIONS, STEPS, learn
+from tests.toy import NAMES, gradients, make_model, make_rows
+
+CPU = torch.device("cpu")
+ROWS = make_rows([5, 9, 7, 3, 4, 12], [0, 0, 2, 0, 1, 1])
+
+
+def make_learner(model: CaMtlModel, optimizer: Optimizer | None = None, **changes: Any) -> Learner:
+    optimizer = optimizer or torch.optim.SGD(model.parameters(), lr=0.1)
+    arguments: dict[str, Any] = {"max_grad_norm": 1e9, "gradient_accumulation": 1}
+    arithmetic = Arithmetic(CPU, bfloat16=False)
+    return Learner(
+        model, optimizer, make_schedule(optimizer, 10, 0.0), arithmetic, **{**arguments, **changes}
+    )
+
+
+def counts(rows: TokenRows) -> np.ndarray:
+    return np.bincount(rows.task_ids, minlength=len(NAMES)).astype(np.float64)
+
+
+@pytest.fixture(scope="module")
+def one_worker() -> dict[str, torch.Tensor]:
+    return learn([TokenRows.concatenate(ranks) for ranks in STEPS], 1)
+
+
+@pytest.mark.parametrize("accumulation", ACCUMULATIONS)
+@pytest.mark.parametrize("rank", [0, 1])
+def test_two_workers_learn_what_one_learns_from_all_their_rows(
+    two_ranks: list[dict[str, Any]], one_worker: dict[str, torch.Tensor], rank: int, accumulation: int
+) -> None:
+    """Three steps: a task on one rank only, a task on none, and fewer rows than micro-batches."""
+    learned = two_ranks[rank]["learned"][accumulation]
+    assert set(learned) == set(one_worker)
+    start = dict(make_model("base").named_parameters())
+    for name, expected in one_worker.items():
+        torch.testing.assert_close(learned[name], expected, rtol=0, atol=1e-6, msg=name)
+        assert ".key.bias" in name or not torch.equal(learned[name], start[name]), name
+
+
+@pytest.mark.parametrize("accumulation", [2, 3, 99])
+def test_micro_batches_do_not_change_a_step(accumulation: int) -> None:
+    models = [make_model("base"), make_model("base")]
+    for model, number in zip(models, (1, accumulation), strict=True):
+        make_learner(model, gradient_accumulation=number).step(ROWS, counts(ROWS))
+    for (name, one), other in zip(models[0].named_parameters(), models[1].parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-6, msg=name)
+
+
+def test_the_gradient_is_that_of_the_mean_over_the_tasks_present() -> None:
+    model, same = make_model("base"), make_model("base")
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    make_learner(model).step(ROWS, counts(ROWS))
+    same(packed=PackedBatch.pack(ROWS), labels=ROWS.labels_by_task(NAMES)).loss.backward()
+    for name, gradient in gradients(same).items():
+        moved = dict(model.named_parameters())[name].detach()
+        torch.testing.assert_close(moved, before[name] - 0.1 * gradient, rtol=0, atol=1e-6)
+
+
+def test_a_task_of_factor_3_counts_in_the_loss_as_three() -> None:
+    model, same = make_model("base"), make_model("base")
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    make_learner(model, task_factors=[3.0, 1.0, 0.5]).step(ROWS, counts(ROWS))
+    losses = same(packed=PackedBatch.pack(ROWS), labels=ROWS.labels_by_task(NAMES)).task_losses
+    three, two, rated = (losses[name] for name in NAMES)
+    ((3 * three + two + 0.5 * rated) / 4.5).backward()
+    for name, gradient in gradients(same).items():
+        moved = dict(model.named_parameters())[name].detach()
+        torch.testing.assert_close(moved, before[name] - 0.1 * gradient, rtol=0, atol=1e-6)
+
+
+def test_a_step_tells_summed_losses_and_entropies_per_task() -> None:
+    model = make_model("base")
+    with torch.no_grad():
+        expected = model(packed=PackedBatch.pack(ROWS), labels=ROWS.labels_by_task(NAMES)).task_losses
+    losses, entropy = make_learner(model).step(ROWS, counts(ROWS))
+    for task, name in enumerate(NAMES):
+        assert losses[task].item() == pytest.approx(expected[name].item() * counts(ROWS)[task], rel=1e-5)
+    assert entropy[2].item() == 0.0
+    assert 0 < entropy[0].item() <= 3
+
+
+def test_a_task_without_rows_keeps_its_head_as_it_is() -> None:
+    """Neither weight decay nor the optimiser's memory of earlier steps moves it."""
+    model = make_model("base")
+    learner = make_learner(
+        model, make_optimizer(model, learning_rate=1e-2, new_parameters_learning_rate=1e-2, weight_decay=0.5)
+    )
+    learner.step(ROWS, counts(ROWS))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    rows = ROWS.take(np.flatnonzero(ROWS.task_ids != 2))
+    learner.step(rows, counts(rows))
+    moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert {name for name in moved if name.startswith("heads.")} == {
+        f"heads.{task}.linear.{part}" for task in ("three", "two") for part in ("weight", "bias")
+    }
+
+
+def test_a_large_gradient_is_clipped_to_its_norm() -> None:
+    model = make_model("base")
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    make_learner(model, max_grad_norm=0.5).step(ROWS, counts(ROWS))
+    squared = sum(float(((p.detach() - before[name]) ** 2).sum()) for name, p in model.named_parameters())
+    assert squared**0.5 == pytest.approx(0.1 * 0.5, rel=1e-3)
+
+
+def test_no_norm_and_no_bias_decays_and_new_parts_have_their_own_rate() -> None:
+    model = make_model("base")
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    optimizer = make_optimizer(
+        model, learning_rate=1e-4, new_parameters_learning_rate=1e-3, weight_decay=0.01
+    )
+    seen = set()
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            name = names[id(parameter)]
+            seen.add(name)
+            undecayed = name.endswith("bias") or name.lower().endswith("norm.weight")
+            assert group["weight_decay"] == (0.0 if undecayed else 0.01), name
+            pretrained = name.startswith("encoder.") and ".film." not in name
+            assert group["lr"] == (1e-4 if pretrained else 1e-3), name
+    assert seen == set(names.values())
+
+
+def test_the_rate_rises_and_then_falls_to_zero() -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    schedule = make_schedule(optimizer, 10, 0.2)
+    rates = []
+    for _ in range(11):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert rates == pytest.approx([0.0, 0.5, 1.0, *(1 - step / 8 for step in range(1, 9))])
+
+
+def test_tokens_are_counted_with_and_without_padding() -> None:
+    learner = make_learner(make_model("none"))
+    learner.step(ROWS, counts(ROWS))
+    assert learner.tokens.real == 40
+    assert learner.tokens.computed == PackedBatch.pack(ROWS).input_ids.numel()
+
+
+@pytest.mark.parametrize(("total", "world_size"), [(8, 2), (7, 2), (10, 4), (3, 3)])
+def test_shares_of_a_batch_are_even_and_lose_no_row(total: int, world_size: int) -> None:
+    shares = [share(total, rank, world_size) for rank in range(world_size)]
+    assert sum(shares) == total
+    assert max(shares) - min(shares) <= 1
+    assert shares == sorted(shares, reverse=True)

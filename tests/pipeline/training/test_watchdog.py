@@ -1,0 +1,44 @@
+"""A rank that hangs is found and named; one that works is left alone."""
+
+import threading
+import time
+
+import pytest
+
+from pipeline.training.watchdog import HangError, at, watched
+
+
+def test_work_that_gets_on_may_take_longer_than_the_limit() -> None:
+    done = []
+
+    def work() -> None:
+        for step in range(6):
+            at(f"step {step}")
+            time.sleep(0.1)
+        done.append(True)
+
+    watched(work, who="rank 0", limit=0.4)
+    assert done
+
+
+def test_work_that_hangs_is_named_by_rank_and_place() -> None:
+    released = threading.Event()
+
+    def work() -> None:
+        at("evaluating after step 7")
+        released.wait(30)
+
+    with pytest.raises(
+        HangError, match=r"rank 3 on node has not got on for 0.2 s: evaluating after step 7"
+    ) as caught:
+        watched(work, who="rank 3 on node", limit=0.2)
+    released.set()
+    assert "\n" not in str(caught.value)
+
+
+def test_what_the_work_raises_is_raised() -> None:
+    def work() -> None:
+        raise ValueError("wrong")
+
+    with pytest.raises(ValueError, match="wrong"):
+        watched(work, who="rank 0", limit=5)

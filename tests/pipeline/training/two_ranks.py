@@ -1,0 +1,81 @@
+"""What two processes do together in tests: each calls `work`; what they found lies in a folder afterwards."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from camtl import TokenRows
+from pipeline.runs.records import Records
+from pipeline.sampling.batches import fetch_from_memory
+from pipeline.training.evaluation import EvalSet
+from pipeline.training.learner import Learner, make_optimizer, make_schedule
+from pipeline.training.loop import train_on_rank
+from pipeline.training.scoring import Arithmetic
+from tests.toy import NAMES, make_job, make_model, make_rows, make_table
+
+CPU = torch.device("cpu")
+SIZES = (40, 9, 24)
+# Per step the rows of both ranks. In the first no rank has all tasks; in the second the regression has
+# no row at all; in the third a rank has fewer rows than micro-batches.
+STEPS: tuple[tuple[TokenRows, TokenRows], ...] = (
+    (make_rows([5, 9, 7, 3], [0, 0, 2, 0], seed=1), make_rows([4, 12, 6], [1, 1, 0], seed=2)),
+    (make_rows([5, 8, 7], [0, 1, 0], seed=3), make_rows([9, 4, 6], [1, 1, 1], seed=4)),
+    (make_rows([6, 5, 5, 8], [0, 2, 0, 2], seed=5), make_rows([7], [1], seed=6)),
+)
+ACCUMULATIONS = (1, 2)
+
+
+def learn(rows: list[TokenRows], accumulation: int) -> dict[str, Tensor]:
+    """Parameters after steps on these rows of this rank, with the global counts."""
+    model = make_model("base")
+    optimizer = make_optimizer(model, learning_rate=1e-2, new_parameters_learning_rate=2e-2, weight_decay=0.1)
+    for group in optimizer.param_groups:
+        group["eps"] = 1e-2  # else AdamW makes a whole step of a gradient that is nothing but rounding
+    learner = Learner(
+        model,
+        optimizer,
+        make_schedule(optimizer, 10, 0.0),
+        Arithmetic(CPU, bfloat16=False),
+        max_grad_norm=1e9,  # clipping would hide a gradient of another scale
+        gradient_accumulation=accumulation,
+    )
+    for part, ranks in zip(rows, STEPS, strict=True):
+        counts = sum(np.bincount(of_rank.task_ids, minlength=len(NAMES)) for of_rank in ranks)
+        learner.step(part, np.asarray(counts, dtype=np.float64))
+    return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+
+
+def train(backbone: str, **changes: Any) -> list[tuple[Records, dict[str, Any] | None]]:
+    """A short run of this rank on toy tables; its reports."""
+    reports: list[tuple[Records, dict[str, Any] | None]] = []
+    train_on_rank(
+        make_job(backbone, SIZES, **changes),
+        fetch=fetch_from_memory([make_table(task, rows) for task, rows in enumerate(SIZES)]),
+        eval_sets=[
+            EvalSet.from_table(task, "validation", make_table(task, rows, seed=1))
+            for task, rows in enumerate((7, 1, 4))
+        ],
+        device=CPU,
+        report=lambda records, save, metrics: reports.append((records, metrics)),
+    )
+    return reports
+
+
+def work(rank: int, folder: str, backbone: str) -> None:
+    """One of the two processes."""
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2, timeout=timedelta(seconds=120)
+    )
+    found: dict[str, Any] = {
+        "learned": {number: learn([step[rank] for step in STEPS], number) for number in ACCUMULATIONS},
+        "plain": train(backbone, by_uncertainty=False, policy="size", candidates_per_step=8, eval_every=4),
+        "uncertain": train(backbone, eval_every=4),
+    }
+    torch.save(found, Path(folder) / f"rank-{rank}.pt")
+    dist.destroy_process_group()
