@@ -13,7 +13,7 @@ from pipeline.runs.checkpoints.checkpoint import MODEL, NOT_EVALUATED
 from pipeline.runs.checkpoints.store import CheckpointStore
 from pipeline.training.evaluation import EvalSet, measure, predict_all
 from pipeline.training.job import TrainJob
-from pipeline.training.scoring import Arithmetic
+from pipeline.training.scoring import Precision
 
 
 def evaluate_checkpoint(
@@ -45,7 +45,7 @@ def evaluate_checkpoint(
             model = CaMtlModel.from_pretrained(Path(folder) / MODEL)
         torch.nn.Module.to(model, device)
         sets = EvalSet.of_tables(job.mixture.tasks, tables)
-        predictions = predict_all(model, sets, Arithmetic.of(device, job.precision))
+        predictions = predict_all(model, sets, Precision.of(device, job.precision))
         assert predictions is not None  # a task of its own is rank 0 of one
         scores = measure(job.tasks, predictions)
     except BaseException:

@@ -35,7 +35,7 @@ from pipeline.training.distributed import broadcast_object
 from pipeline.training.evaluation import EvalSet
 from pipeline.training.job import TrainJob
 from pipeline.training.loop import train_on_rank
-from pipeline.training.watchdog import HangError, at, watched
+from pipeline.training.watchdog import HangError, mark_progress, run_with_watchdog
 
 
 def train(
@@ -175,7 +175,7 @@ def _worker(config: dict[str, Any]) -> None:
     """What runs on every Ray Train worker."""
     rank = ray.train.get_context().get_world_rank()
     who = f"rank {rank} on {socket.gethostname()}"
-    watched(partial(_work, config), who=who, limit=config["hang_timeout"])
+    run_with_watchdog(partial(_work, config), who=who, limit=config["hang_timeout"])
 
 
 def _work(config: dict[str, Any]) -> None:
@@ -191,7 +191,7 @@ def _work(config: dict[str, Any]) -> None:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // context.get_local_world_size()))
     job: TrainJob = config["job"]
     store: CheckpointStore = config["store"]
-    at("looking for a checkpoint")
+    mark_progress("looking for a checkpoint")
     notes: list[str] = []
     found = broadcast_object(
         _to_go_on_from(store, config["recorded"], notes) if context.get_world_rank() == 0 else None
@@ -210,7 +210,7 @@ def _work(config: dict[str, Any]) -> None:
             preempted=lambda: ray.train.get_preemption_info() is not None,
             notes=notes,
         )
-    at("handing over the last checkpoint")
+    mark_progress("handing over the last checkpoint")
 
 
 def _to_go_on_from(store: CheckpointStore, recorded: int, notes: list[str]) -> Stored | None:

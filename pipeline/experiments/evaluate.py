@@ -22,7 +22,7 @@ from pipeline.data.task_files import load_task_files
 from pipeline.experiments.assembly import load_data
 from pipeline.tasks.registry import resolve
 from pipeline.training.evaluation import EvalSet, Share, majority, measure, merge_shares, predict_share
-from pipeline.training.scoring import Arithmetic
+from pipeline.training.scoring import Precision
 
 Evals = Mapping[str, Mapping[str, Any]]
 
@@ -108,5 +108,5 @@ def _share(
     model: CaMtlModel = CaMtlModel.from_pretrained(weights)
     nn.Module.to(model, device)
     return predict_share(
-        model, EvalSet.of_tables(names, evals), Arithmetic.of(device, precision), rank, count
+        model, EvalSet.of_tables(names, evals), Precision.of(device, precision), rank, count
     )

@@ -31,7 +31,7 @@ class Records:
         seconds: of training, the mean over ranks: the same on all of them.
         rows: step, rank, task id and row id of every row this rank trained on.
         mix: columns of `mix.parquet`, rank 0 only: what all ranks did.
-        summary: numbers over all ranks, rank 0 only (see `pipeline.training.run_log`).
+        summary: numbers over all ranks, rank 0 only (see `pipeline.training.record_buffer`).
         notes: what happened in these steps, for `pipeline.runs.events`.
     """
 

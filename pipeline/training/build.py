@@ -7,7 +7,7 @@ from camtl import CaMtlConfig, CaMtlModel
 from camtl.freezing import freeze
 from pipeline.training.job import TrainJob
 from pipeline.training.learner import Learner, make_optimizer, make_schedule
-from pipeline.training.scoring import Arithmetic
+from pipeline.training.scoring import Precision
 
 
 def build_learner(job: TrainJob, device: torch.device) -> Learner:
@@ -35,7 +35,7 @@ def build_learner(job: TrainJob, device: torch.device) -> Learner:
         model,
         optimizer,
         make_schedule(optimizer, job.mixture.max_steps, job.warmup_proportion),
-        Arithmetic.of(device, job.precision),
+        Precision.of(device, job.precision),
         max_grad_norm=job.max_grad_norm,
         gradient_accumulation=job.gradient_accumulation,
         task_factors=job.mixture.options.factors,

@@ -14,7 +14,7 @@ from pipeline.tasks.base import Task
 from pipeline.tasks.decoding import Prediction, decode
 from pipeline.tasks.metrics.scores import Answers, Reference, average, majority_metrics, task_metrics
 from pipeline.training.distributed import gather_objects, rank, world_size
-from pipeline.training.scoring import Arithmetic, predict
+from pipeline.training.scoring import Precision, predict
 
 BATCH_ROWS = 128
 Share = dict[int, dict[int, Prediction]]  # {set: {row: prediction}}
@@ -52,29 +52,29 @@ def references(table: pa.Table) -> list[Reference]:
     return [{"label": label, **json.loads(reference or "{}")} for label, reference in told]
 
 
-def predict_all(model: CaMtlModel, sets: Sequence[EvalSet], arithmetic: Arithmetic) -> Predictions | None:
+def predict_all(model: CaMtlModel, sets: Sequence[EvalSet], precision: Precision) -> Predictions | None:
     """Predictions for every row of every set, shared out among the ranks of the process group.
 
     Args:
         model: the model; put into evaluation mode.
         sets: the same on every rank.
-        arithmetic: device and precision.
+        precision: device and number format.
 
     Returns:
         On rank 0 {task: {split: (predictions, references)}} in the sets' order of rows; None elsewhere.
     """
-    gathered = gather_objects(predict_share(model, sets, arithmetic, rank(), world_size()))
+    gathered = gather_objects(predict_share(model, sets, precision, rank(), world_size()))
     return None if gathered is None else merge_shares(model.config.tasks, sets, gathered)
 
 
 def predict_share(
-    model: CaMtlModel, sets: Sequence[EvalSet], arithmetic: Arithmetic, rank: int, world_size: int
+    model: CaMtlModel, sets: Sequence[EvalSet], precision: Precision, rank: int, world_size: int
 ) -> Share:
     """Predictions for every `world_size`-th row of every set, from row `rank` on: {set: {row: prediction}}."""
     model.eval()
     own = [np.arange(rank, len(part.rows), world_size) for part in sets]
     rows = TokenRows.concatenate([part.rows.take(numbers) for part, numbers in zip(sets, own, strict=True)])
-    outputs = iter(predict(model, rows, arithmetic, batch_rows=BATCH_ROWS))
+    outputs = iter(predict(model, rows, precision, batch_rows=BATCH_ROWS))
     share: Share = {}
     for index, (part, numbers) in enumerate(zip(sets, own, strict=True)):
         spec = model.head(part.task).spec

@@ -14,7 +14,7 @@ from transformers import get_linear_schedule_with_warmup
 
 from camtl import CaMtlModel, CaMtlOutput, PackedBatch, TokenRows
 from pipeline.training.distributed import world_size
-from pipeline.training.scoring import Arithmetic, TokenCount
+from pipeline.training.scoring import Precision, TokenCount
 
 
 def make_optimizer(
@@ -59,7 +59,7 @@ class Learner:
         model: CaMtlModel,
         optimizer: Optimizer,
         schedule: LambdaLR,
-        arithmetic: Arithmetic,
+        precision: Precision,
         *,
         max_grad_norm: float,
         gradient_accumulation: int,
@@ -68,7 +68,7 @@ class Learner:
         self.model = model
         self.optimizer = optimizer
         self.schedule = schedule
-        self.arithmetic = arithmetic
+        self.precision = precision
         self.tokens = TokenCount()
         self._max_grad_norm = max_grad_norm
         self._gradient_accumulation = gradient_accumulation
@@ -97,7 +97,7 @@ class Learner:
         self.model.train()
         present = self._factors * (rows_per_task > 0)
         weights = present / present.sum() / np.maximum(rows_per_task, 1)  # of a row of each task, in the loss
-        losses, entropy = torch.zeros(2, len(rows_per_task), device=self.arithmetic.device)
+        losses, entropy = torch.zeros(2, len(rows_per_task), device=self.precision.device)
         chunks = np.array_split(np.arange(len(rows)), min(self._gradient_accumulation, len(rows)))
         for number, chunk in enumerate(chunks):
             last = number == len(chunks) - 1
@@ -120,13 +120,13 @@ class Learner:
     ) -> None:
         packed = PackedBatch.pack(rows)
         self.tokens.add(packed, rows)
-        device = self.arithmetic.device
+        device = self.precision.device
         names = self.model.config.tasks
         labels = {
             name: values.to(device, non_blocking=True) for name, values in rows.labels_by_task(names).items()
         }
         moved = packed.to(device)
-        with self.arithmetic.autocast():
+        with self.precision.autocast():
             output = self._wrapped(packed=moved, labels=labels)
         loss = self._untouched(output)
         for task, where in moved.rows_by_task.items():
@@ -139,7 +139,7 @@ class Learner:
 
     def _untouched(self, output: CaMtlOutput) -> Tensor:
         """Zero, through what no row here reaches (heads, the pooler): DDP waits for every parameter's gradient."""
-        zero = torch.zeros((), device=self.arithmetic.device)
+        zero = torch.zeros((), device=self.precision.device)
         if world_size() > 1:
             assert output.logits is not None
             assert output.pooler_output is not None

@@ -30,9 +30,9 @@ from pipeline.training.distributed import all_reduce_sum, rank, share, world_siz
 from pipeline.training.evaluation import EvalSet, measure, predict_all
 from pipeline.training.job import TrainJob
 from pipeline.training.learner import Learner
-from pipeline.training.run_log import RunLog
-from pipeline.training.scoring import Arithmetic, TokenCount, task_sums, uncertainties
-from pipeline.training.watchdog import at
+from pipeline.training.record_buffer import RecordBuffer
+from pipeline.training.scoring import Precision, TokenCount, task_sums, uncertainties
+from pipeline.training.watchdog import mark_progress
 
 ASK_SECONDS = 1.0  # of training between questions whether a node will be taken away; each waits for all ranks
 FIRST_ASK_STEPS = 5  # between them as long as no step was timed
@@ -74,13 +74,13 @@ def train_on_rank(
         preempted: whether a node is about to be taken away; every rank asks equally often and hears the same.
         notes: what happened before this, for the first report.
     """
-    at("building the model")
+    mark_progress("building the model")
     mixture = replace(job.mixture, world_size=world_size())
     stream = CandidateStream(fetch)
     try:
         if resume_from is None:  # the first rows are on their way while the model is built
             request_current(stream, mixture, SamplerState.initial(len(job.tasks)))
-        run = Run.start(job, mixture, stream, eval_sets, device, resume_from)
+        run = RankTrainer.start(job, mixture, stream, eval_sets, device, resume_from)
         run.notes += notes
         if resume_from is not None:
             request_current(stream, mixture, run.state)
@@ -100,17 +100,17 @@ def request_upcoming(stream: CandidateStream, mixture: Mixture, state: SamplerSt
 
 
 def train_rounds(
-    run: "Run", stream: CandidateStream, report: Report, preempted: Callable[[], bool] = never
+    run: "RankTrainer", stream: CandidateStream, report: Report, preempted: Callable[[], bool] = never
 ) -> None:
     """Train round by round to the last step; the first round was asked for."""
     mixture, warned = run.mixture, False
-    at("waiting for the first rows")
+    mark_progress("waiting for the first rows")
     stream.wait_for_first()
     run.log.begin()
     while run.state.step < mixture.max_steps:
         request_upcoming(stream, mixture, run.state)
         last = min(run.state.round_start + mixture.round_steps, mixture.max_steps)
-        at(f"waiting for the rows of the steps after {run.state.step}")
+        mark_progress(f"waiting for the rows of the steps after {run.state.step}")
         plan, steps = stream.next_round()
         for candidates in steps:
             run.step(candidates, plan.weights)
@@ -120,24 +120,24 @@ def train_rounds(
             if leaving:
                 warned = True
                 run.notes.append(f"a node is to be taken away: saving a checkpoint of step {run.state.step}")
-            if run.state.step == last or run.saves() or leaving:
+            if run.state.step == last or run.checkpoint_due() or leaving:
                 with run.log.paused():
-                    run.hand_over(report, save=run.saves() or leaving)
+                    run.hand_over_records(report, save=run.checkpoint_due() or leaving)
 
 
 @dataclass
-class Run:
+class RankTrainer:
     """What one rank holds between steps."""
 
     job: TrainJob
     mixture: Mixture
     eval_sets: Sequence[EvalSet]
     learner: Learner
-    scoring: Arithmetic
+    scoring: Precision
     scored_tokens: TokenCount
     tokenizer: PreTrainedTokenizerBase
     state: SamplerState
-    log: RunLog
+    log: RecordBuffer
     notes: list[str] = field(default_factory=list)
     ask_steps: int = FIRST_ASK_STEPS
 
@@ -149,7 +149,7 @@ class Run:
         eval_sets: Sequence[EvalSet],
         device: torch.device,
         resume_from: Path | None,
-    ) -> "Run":
+    ) -> "RankTrainer":
         """Build everything, and restore it where there is a checkpoint."""
         learner = build_learner(replace(job, mixture=mixture), device)
         state = SamplerState.initial(len(job.tasks))
@@ -162,16 +162,16 @@ class Run:
                 fingerprint=job.fingerprint(),
             )
         scored = TokenCount()
-        log = RunLog(len(job.tasks), learner.tokens, scored, stream, device, resumed_at=state.step)
+        log = RecordBuffer(len(job.tasks), learner.tokens, scored, stream, device, resumed_at=state.step)
         tokenizer = AutoTokenizer.from_pretrained(resolve_backbone(job.tokenizer))
-        scoring = Arithmetic.of(device)
-        return Run(job, mixture, eval_sets, learner, scoring, scored, tokenizer, state, log)
+        scoring = Precision.of(device)
+        return RankTrainer(job, mixture, eval_sets, learner, scoring, scored, tokenizer, state, log)
 
     def step(self, candidates: TokenRows, weights: Floats) -> None:
         """Choose among the candidates of a step and learn from the chosen."""
-        job, selection, device = self.job, self.job.selection, self.learner.arithmetic.device
+        job, selection, device = self.job, self.job.selection, self.learner.precision.device
         number = self.state.step + 1
-        at(f"training step {number}")
+        mark_progress(f"training step {number}")
         torch.manual_seed(
             int(np.random.SeedSequence([self.mixture.seed, number, rank()]).generate_state(1)[0])
         )
@@ -192,24 +192,24 @@ class Run:
         scored_rows = 0 if entropy is None else int(sums[1].sum())
         self.log.add(number, weights, means, sums[1], sums[2], rows, losses, scored_rows)
 
-    def evaluates(self) -> bool:
+    def evaluation_due(self) -> bool:
         """Whether this step ends with an evaluation."""
         return _due(self.state.step, self.job.eval_every, self.mixture.max_steps)
 
-    def saves(self) -> bool:
+    def checkpoint_due(self) -> bool:
         """Whether this step ends with a checkpoint; an evaluated one always does."""
-        return self.evaluates() or _due(self.state.step, self.job.checkpoint_every, self.mixture.max_steps)
+        return self.evaluation_due() or _due(self.state.step, self.job.checkpoint_every, self.mixture.max_steps)
 
-    def hand_over(self, report: Report, *, save: bool) -> None:
+    def hand_over_records(self, report: Report, *, save: bool) -> None:
         """Evaluate and save where it is due, and report what was done since the last time."""
         step, scores = self.state.step, None
-        if self.learner.arithmetic.device.type == "cpu":
-            give_back_memory()
-        if self.evaluates() and not self.job.evaluate_elsewhere:
-            at(f"evaluating after step {step}")
-            predictions = predict_all(self.learner.model, self.eval_sets, self.learner.arithmetic)
+        if self.learner.precision.device.type == "cpu":
+            trim_heap()
+        if self.evaluation_due() and not self.job.evaluate_elsewhere:
+            mark_progress(f"evaluating after step {step}")
+            predictions = predict_all(self.learner.model, self.eval_sets, self.learner.precision)
             scores = None if predictions is None else measure(self.job.tasks, predictions)
-        at(f"reporting step {step}")
+        mark_progress(f"reporting step {step}")
         records = self.log.take(step, scores)
         records.notes, self.notes = tuple(self.notes), []
         steps = records.last_step - records.first_step + 1
@@ -221,10 +221,10 @@ class Run:
             "step": step,
             "average": scores["average"] if scores else NOT_EVALUATED,
             "scores": scores,
-            "to_evaluate": self.evaluates() and self.job.evaluate_elsewhere,
+            "to_evaluate": self.evaluation_due() and self.job.evaluate_elsewhere,
             "freeze": self.job.freeze,
         }
-        at(f"saving the checkpoint of step {step}")
+        mark_progress(f"saving the checkpoint of step {step}")
         report(records, self.save if rank() == 0 else None, metrics)
 
     def save(self, folder: Path) -> None:
@@ -240,7 +240,7 @@ class Run:
         )
 
 
-def give_back_memory() -> None:
+def trim_heap() -> None:
     """Return what is free in the heap to the system: buffers of ever other sizes leave glibc's full of holes.
 
     Sixteen steps over rows of mixed lengths held 2.3 GB, of which 0.9 were in use.

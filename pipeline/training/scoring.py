@@ -18,16 +18,16 @@ from pipeline.training.distributed import has_bfloat16
 
 
 @dataclass(frozen=True)
-class Arithmetic:
+class Precision:
     """Device of a computation, and whether its matrix products are in bfloat16."""
 
     device: torch.device
     bfloat16: bool
 
     @staticmethod
-    def of(device: torch.device, precision: str = "auto") -> "Arithmetic":
+    def of(device: torch.device, precision: str = "auto") -> "Precision":
         """`bf16`, `fp32`, or `auto`: bf16 where the device has it."""
-        return Arithmetic(device, has_bfloat16(device) if precision == "auto" else precision == "bf16")
+        return Precision(device, has_bfloat16(device) if precision == "auto" else precision == "bf16")
 
     def autocast(self) -> AbstractContextManager[None]:
         """The context that the model is called in."""
@@ -49,18 +49,18 @@ class TokenCount:
 
 @torch.no_grad()
 def uncertainties(
-    model: CaMtlModel, rows: TokenRows, arithmetic: Arithmetic, tokens: TokenCount | None = None
+    model: CaMtlModel, rows: TokenRows, precision: Precision, tokens: TokenCount | None = None
 ) -> Tensor:
     """Normalised entropy of every row, on the host, [n]; the model's mode (dropout) is left as it is.
 
     Args:
         model: the model.
         rows: candidates of any tasks; all are computed at once.
-        arithmetic: device and precision.
+        precision: device and number format.
         tokens: counts what was computed.
     """
-    entropy = torch.zeros(len(rows), device=arithmetic.device)
-    for batch, _, logits in _forward(model, rows, arithmetic, len(rows), tokens):
+    entropy = torch.zeros(len(rows), device=precision.device)
+    for batch, _, logits in _forward(model, rows, precision, len(rows), tokens):
         for task, where in batch.rows_by_task.items():
             found = model.head(task).row_uncertainty(logits[model.config.tasks[task]], where)
             entropy[where.rows] = found
@@ -69,14 +69,14 @@ def uncertainties(
 
 @torch.no_grad()
 def predict(
-    model: CaMtlModel, rows: TokenRows, arithmetic: Arithmetic, *, batch_rows: int
+    model: CaMtlModel, rows: TokenRows, precision: Precision, *, batch_rows: int
 ) -> list[list[NDArray[np.float32]]]:
     """What the heads give for every row, an array per encoding, in the order of the rows.
 
     Args:
         model: the model; its mode (dropout) is left as it is.
         rows: what to predict, [n].
-        arithmetic: device and precision.
+        precision: device and number format.
         batch_rows: rows computed at once.
 
     Returns:
@@ -84,7 +84,7 @@ def predict(
         [marked tokens, C] of a tagging as one; of a span one of [positions, 2] for each window.
     """
     found: list[list[NDArray[np.float32]]] = [[] for _ in range(len(rows))]
-    for batch, numbers, logits in _forward(model, rows, arithmetic, batch_rows, None):
+    for batch, numbers, logits in _forward(model, rows, precision, batch_rows, None):
         for task, where in batch.rows_by_task.items():
             head = model.head(task)
             outputs = head.split(logits[model.config.tasks[task]].float().cpu(), where.to("cpu"))
@@ -94,7 +94,7 @@ def predict(
 
 
 def _forward(
-    model: CaMtlModel, rows: TokenRows, arithmetic: Arithmetic, batch_rows: int, tokens: TokenCount | None
+    model: CaMtlModel, rows: TokenRows, precision: Precision, batch_rows: int, tokens: TokenCount | None
 ) -> Iterator[tuple[PackedBatch, NDArray[np.int64], dict[str, Tensor]]]:
     """(batch on the device, numbers of its rows, logits by task) of all rows, alike in length if not all at once."""
     by_length = (
@@ -106,8 +106,8 @@ def _forward(
         batch = PackedBatch.pack(batch_of_rows)
         if tokens is not None:
             tokens.add(batch, batch_of_rows)
-        moved = batch.to(arithmetic.device)
-        with arithmetic.autocast():
+        moved = batch.to(precision.device)
+        with precision.autocast():
             yield moved, numbers, model(packed=moved).logits
 
 

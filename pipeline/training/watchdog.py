@@ -22,18 +22,18 @@ class _Here:
     place, since = "starting", time.monotonic()
 
 
-def at(place: str) -> None:
+def mark_progress(place: str) -> None:
     """Note where the rank is: the time that it may spend there begins anew."""
     _Here.place, _Here.since = place, time.monotonic()
 
 
-def watched(work: Callable[[], None], *, who: str, limit: float) -> None:
+def run_with_watchdog(work: Callable[[], None], *, who: str, limit: float) -> None:
     """Do the work in a thread, and raise from this one when it hangs.
 
     The thread that hangs is left behind: the caller's process is expected to end.
 
     Args:
-        work: notes with `at` where it is.
+        work: notes with `mark_progress` where it is.
         who: as the error names it, like "rank 3 on node7".
         limit: seconds at one place.
 
@@ -49,7 +49,7 @@ def watched(work: Callable[[], None], *, who: str, limit: float) -> None:
         except BaseException as error:
             raised.append(error)
 
-    at("starting")
+    mark_progress("starting")
     thread = threading.Thread(target=run, name="work", daemon=True)
     thread.start()
     while thread.is_alive():

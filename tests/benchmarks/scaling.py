@@ -72,9 +72,9 @@ from pipeline.tasks.embedded.suite import TASKS
 from pipeline.tasks.registry import resolve
 from pipeline.training.distributed import has_bfloat16, rank, world_size
 from pipeline.training.job import TrainJob
-from pipeline.training.loop import Report, Run, Save, request_current, train_rounds
-from pipeline.training.run_log import RunLog
-from pipeline.training.scoring import Arithmetic, TokenCount
+from pipeline.training.loop import RankTrainer, Report, Save, request_current, train_rounds
+from pipeline.training.record_buffer import RecordBuffer
+from pipeline.training.scoring import Precision, TokenCount
 from tests.benchmarks.step import Steps, as_rows, read_tables, time_in_turn
 from tests.prepared_rows import single_encodings
 
@@ -88,7 +88,7 @@ class SleepingLearner:
     """Takes as long as a step, and finds every row as uncertain as another."""
 
     def __init__(self, seconds: float, num_tasks: int) -> None:
-        self.arithmetic = Arithmetic(torch.device("cpu"), bfloat16=False)
+        self.precision = Precision(torch.device("cpu"), bfloat16=False)
         self.tokens = TokenCount()
         self._seconds = seconds
         self._num_tasks = num_tasks
@@ -103,7 +103,7 @@ class SleepingLearner:
 
 
 @dataclass
-class SleepingRun(Run):
+class SleepingTrainer(RankTrainer):
     """A run without a model: nothing to evaluate, nothing to save. Notes the clocks after every step."""
 
     ended: list[tuple[float, float]] = field(default_factory=list)
@@ -113,15 +113,15 @@ class SleepingRun(Run):
         super().step(candidates, weights)
         self.ended.append((time.perf_counter(), time.process_time()))
 
-    def evaluates(self) -> bool:
+    def evaluation_due(self) -> bool:
         return False
 
-    def saves(self) -> bool:
+    def checkpoint_due(self) -> bool:
         return False
 
-    def hand_over(self, report: Report, *, save: bool) -> None:
+    def hand_over_records(self, report: Report, *, save: bool) -> None:
         began = time.perf_counter()
-        super().hand_over(report, save=save)
+        super().hand_over_records(report, save=save)
         self.reporting += time.perf_counter() - began
 
 
@@ -136,10 +136,10 @@ def worker(config: dict[str, Any]) -> None:
     learner: Any = SleepingLearner(config["seconds"], len(job.tasks))
     tokenizer: Any = SimpleNamespace()
     state = SamplerState.initial(len(job.tasks))
-    log = RunLog(
-        len(job.tasks), learner.tokens, TokenCount(), stream, learner.arithmetic.device, resumed_at=0
+    log = RecordBuffer(
+        len(job.tasks), learner.tokens, TokenCount(), stream, learner.precision.device, resumed_at=0
     )
-    run = SleepingRun(job, mixture, [], learner, learner.arithmetic, TokenCount(), tokenizer, state, log)
+    run = SleepingTrainer(job, mixture, [], learner, learner.precision, TokenCount(), tokenizer, state, log)
 
     def report(records: Records, save: Save | None, metrics: dict[str, Any] | None) -> None:
         ray.train.report({"records": records})

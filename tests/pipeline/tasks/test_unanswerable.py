@@ -15,7 +15,7 @@ from pipeline.data.sources.text_files import file_blocks
 from pipeline.data.task_files import load_task_files
 from pipeline.tasks.base import Task
 from pipeline.training.evaluation import EvalSet, measure, predict_all
-from pipeline.training.scoring import Arithmetic
+from pipeline.training.scoring import Precision
 from tests.toy import ENCODER, randomise
 
 YAML = """\
@@ -76,7 +76,7 @@ def test_the_threshold_of_the_task_decides_what_is_answered(
     randomise(model, 0)
     evals = {task.name: {"validation": encoded(task, tokenizer_dir, training=False)}}
     predictions = predict_all(
-        model, EvalSet.of_tables([task.name], evals), Arithmetic(torch.device("cpu"), bfloat16=False)
+        model, EvalSet.of_tables([task.name], evals), Precision(torch.device("cpu"), bfloat16=False)
     )
     assert predictions is not None
     answers, _ = predictions[task.name]["validation"]

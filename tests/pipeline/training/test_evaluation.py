@@ -15,10 +15,10 @@ from pipeline.training.evaluation import (
     predict_all,
     predict_share,
 )
-from pipeline.training.scoring import Arithmetic
+from pipeline.training.scoring import Precision
 from tests.toy import NAMES, TASKS, make_model, make_rows, make_table, padded
 
-PLAIN = Arithmetic(torch.device("cpu"), bfloat16=False)
+PLAIN = Precision(torch.device("cpu"), bfloat16=False)
 TABLES = {
     "three": {"first": make_table(0, 9), "second": make_table(0, 1, seed=4)},
     "score": {"dev": make_table(2, 150)},

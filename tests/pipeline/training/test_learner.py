@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 from camtl import CaMtlModel, PackedBatch, TokenRows
 from pipeline.training.distributed import share
 from pipeline.training.learner import Learner, make_optimizer, make_schedule
-from pipeline.training.scoring import Arithmetic
+from pipeline.training.scoring import Precision
 from tests.pipeline.training.two_ranks import ACCUMULATIONS, STEPS, learn
 from tests.toy import NAMES, gradients, make_model, make_rows
 
@@ -21,9 +21,9 @@ ROWS = make_rows([5, 9, 7, 3, 4, 12], [0, 0, 2, 0, 1, 1])
 def make_learner(model: CaMtlModel, optimizer: Optimizer | None = None, **changes: Any) -> Learner:
     optimizer = optimizer or torch.optim.SGD(model.parameters(), lr=0.1)
     arguments: dict[str, Any] = {"max_grad_norm": 1e9, "gradient_accumulation": 1}
-    arithmetic = Arithmetic(CPU, bfloat16=False)
+    precision = Precision(CPU, bfloat16=False)
     return Learner(
-        model, optimizer, make_schedule(optimizer, 10, 0.0), arithmetic, **{**arguments, **changes}
+        model, optimizer, make_schedule(optimizer, 10, 0.0), precision, **{**arguments, **changes}
     )
 
 

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from camtl.uncertainty import normalized_entropy
-from pipeline.training.scoring import Arithmetic, Selection, TokenCount, predict, task_sums, uncertainties
+from pipeline.training.scoring import Precision, Selection, TokenCount, predict, task_sums, uncertainties
 from tests.toy import NAMES, make_model, make_rows, padded
 
-PLAIN = Arithmetic(torch.device("cpu"), bfloat16=False)
+PLAIN = Precision(torch.device("cpu"), bfloat16=False)
 ROWS = make_rows([5, 16, 3, 9, 12, 4, 7], [0, 1, 2, 0, 1, 1, 2])
 
 
@@ -37,7 +37,7 @@ def test_predictions_are_the_models_whatever_the_batches(batch_rows: int) -> Non
 
 
 def test_bfloat16_predictions_come_back_in_float32() -> None:
-    found = predict(make_model("base"), ROWS, Arithmetic(torch.device("cpu"), bfloat16=True), batch_rows=4)
+    found = predict(make_model("base"), ROWS, Precision(torch.device("cpu"), bfloat16=True), batch_rows=4)
     assert {logits.dtype for [logits] in found} == {np.dtype(np.float32)}
 
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from pipeline.training.watchdog import HangError, at, watched
+from pipeline.training.watchdog import HangError, mark_progress, run_with_watchdog
 
 
 def test_work_that_gets_on_may_take_longer_than_the_limit() -> None:
@@ -13,11 +13,11 @@ def test_work_that_gets_on_may_take_longer_than_the_limit() -> None:
 
     def work() -> None:
         for step in range(6):
-            at(f"step {step}")
+            mark_progress(f"step {step}")
             time.sleep(0.1)
         done.append(True)
 
-    watched(work, who="rank 0", limit=0.4)
+    run_with_watchdog(work, who="rank 0", limit=0.4)
     assert done
 
 
@@ -25,13 +25,13 @@ def test_work_that_hangs_is_named_by_rank_and_place() -> None:
     released = threading.Event()
 
     def work() -> None:
-        at("evaluating after step 7")
+        mark_progress("evaluating after step 7")
         released.wait(30)
 
     with pytest.raises(
         HangError, match=r"rank 3 on node has not got on for 0.2 s: evaluating after step 7"
     ) as caught:
-        watched(work, who="rank 3 on node", limit=0.2)
+        run_with_watchdog(work, who="rank 3 on node", limit=0.2)
     released.set()
     assert "\n" not in str(caught.value)
 
@@ -41,4 +41,4 @@ def test_what_the_work_raises_is_raised() -> None:
         raise ValueError("wrong")
 
     with pytest.raises(ValueError, match="wrong"):
-        watched(work, who="rank 0", limit=5)
+        run_with_watchdog(work, who="rank 0", limit=5)

@@ -15,7 +15,7 @@ from pipeline.sampling.batches import fetch_from_memory
 from pipeline.training.evaluation import EvalSet
 from pipeline.training.learner import Learner, make_optimizer, make_schedule
 from pipeline.training.loop import train_on_rank
-from pipeline.training.scoring import Arithmetic
+from pipeline.training.scoring import Precision
 from tests.toy import NAMES, make_job, make_model, make_rows, make_table
 
 CPU = torch.device("cpu")
@@ -40,7 +40,7 @@ def learn(rows: list[TokenRows], accumulation: int) -> dict[str, Tensor]:
         model,
         optimizer,
         make_schedule(optimizer, 10, 0.0),
-        Arithmetic(CPU, bfloat16=False),
+        Precision(CPU, bfloat16=False),
         max_grad_norm=1e9,  # clipping would hide a gradient of another scale
         gradient_accumulation=accumulation,
     )

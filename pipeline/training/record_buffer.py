@@ -18,7 +18,7 @@ from pipeline.training.distributed import all_reduce_sum, rank, world_size
 from pipeline.training.scoring import TokenCount
 
 
-class RunLog:
+class RecordBuffer:
     """Counts and sums of the steps since the last report. T tasks."""
 
     def __init__(
