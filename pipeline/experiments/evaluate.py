@@ -107,6 +107,4 @@ def _share(
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // count))
     model: CaMtlModel = CaMtlModel.from_pretrained(weights)
     nn.Module.to(model, device)
-    return predict_share(
-        model, EvalSet.of_tables(names, evals), Precision.of(device, precision), rank, count
-    )
+    return predict_share(model, EvalSet.of_tables(names, evals), Precision.of(device, precision), rank, count)

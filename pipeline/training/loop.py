@@ -198,7 +198,9 @@ class RankTrainer:
 
     def checkpoint_due(self) -> bool:
         """Whether this step ends with a checkpoint; an evaluated one always does."""
-        return self.evaluation_due() or _due(self.state.step, self.job.checkpoint_every, self.mixture.max_steps)
+        return self.evaluation_due() or _due(
+            self.state.step, self.job.checkpoint_every, self.mixture.max_steps
+        )
 
     def hand_over_records(self, report: Report, *, save: bool) -> None:
         """Evaluate and save where it is due, and report what was done since the last time."""

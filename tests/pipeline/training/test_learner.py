@@ -22,9 +22,7 @@ def make_learner(model: CaMtlModel, optimizer: Optimizer | None = None, **change
     optimizer = optimizer or torch.optim.SGD(model.parameters(), lr=0.1)
     arguments: dict[str, Any] = {"max_grad_norm": 1e9, "gradient_accumulation": 1}
     precision = Precision(CPU, bfloat16=False)
-    return Learner(
-        model, optimizer, make_schedule(optimizer, 10, 0.0), precision, **{**arguments, **changes}
-    )
+    return Learner(model, optimizer, make_schedule(optimizer, 10, 0.0), precision, **{**arguments, **changes})
 
 
 def counts(rows: TokenRows) -> np.ndarray:
