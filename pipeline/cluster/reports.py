@@ -11,6 +11,7 @@ from typing import Any
 import ray.train
 from ray.train import Checkpoint, CheckpointUploadMode
 
+from pipeline.compat import persist_checkpoint
 from pipeline.errors import first_line
 from pipeline.runs.checkpoints.checkpoint import seal
 from pipeline.runs.checkpoints.retry import patiently
@@ -82,8 +83,7 @@ def _upload(
 ) -> Checkpoint:
     """Seal a checkpoint and copy it to storage, again and again while storage is full or away."""
     seal(Path(checkpoint.path), metrics)
-    storage = ray.train.get_context().get_storage()
-    store = partial(storage.persist_current_checkpoint, checkpoint, name)
+    store = partial(persist_checkpoint, ray.train.get_context(), checkpoint, name)
     persisted: Checkpoint = patiently(store, f"storing checkpoint {name}", tell)
     return persisted
 

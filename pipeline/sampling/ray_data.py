@@ -19,6 +19,7 @@ import pyarrow as pa
 import ray
 import ray.data
 
+from pipeline.compat import RAY_DATA_PROGRESS
 from pipeline.data.preparation.prepared import PreparedSplit
 from pipeline.sampling.fetch import Rows, fetch_rows
 
@@ -101,4 +102,4 @@ def configure_ray_data() -> None:
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.WARNING)
-    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)  # "Progress bars disabled"
+    RAY_DATA_PROGRESS.setLevel(logging.ERROR)

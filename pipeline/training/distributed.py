@@ -7,6 +7,8 @@ import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 
+from pipeline.compat import cpu_has_bfloat16
+
 
 def rank() -> int:
     """This process's rank; 0 without a process group."""
@@ -49,7 +51,7 @@ def has_bfloat16(device: torch.device) -> bool:
     """Whether the device computes bfloat16 faster than float32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    return cpu_has_bfloat16()
 
 
 def share(total: int, rank: int, world_size: int) -> int:

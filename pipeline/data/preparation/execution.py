@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.compat import RAY_DATA_PROGRESS
 from pipeline.data.preparation.parts import PROBLEM, Job, SplitPlan, encode_block, write_part
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def _calm_ray_data() -> Iterator[None]:
     }
     levels = {
         logging.getLogger("ray.data"): logging.WARNING,
-        logging.getLogger("ray.data._internal.progress"): logging.ERROR,  # warns that bars are off
+        RAY_DATA_PROGRESS: logging.ERROR,
     }
     shown_before = {name: getattr(context, name) for name in shown}
     levels_before = {log: log.level for log in levels}

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.compat import dataset_fingerprint
 from pipeline.data.sources.base import Block, used_splits
 from pipeline.data.sources.parquet_files import READ_BLOCK_ROWS
 from pipeline.errors import first_line
@@ -69,8 +70,7 @@ class HubSource:
 
     def fingerprint(self, task: Task) -> str:
         splits = _splits_of(task)
-        # Derived from the repository's commit or the files' own hashes, the same on every machine.
-        used = [(split, splits[split]._fingerprint) for split in used_splits(task, tuple(splits))]
+        used = [(split, dataset_fingerprint(splits[split])) for split in used_splits(task, tuple(splits))]
         return hashlib.sha256(json.dumps(used).encode()).hexdigest()
 
 
