@@ -7,8 +7,8 @@ from jobs.cli import fail, parse_settings
 
 DESCRIPTION = """\
 Score a trained model on the evaluation splits of its tasks.
-The first argument is a run directory or a model folder; a run's own config.yaml gives the settings,
-and what follows on the command line overrides it."""
+The first argument is a run directory or a model folder. A run directory's config.yaml supplies the settings;
+the command line overrides them."""
 EXAMPLES = """\
   python jobs/evaluate.py runs/base-20260101-120000
   python jobs/evaluate.py runs/base-20260101-120000 --data.max_eval_rows null --cluster.num_workers 4
@@ -16,7 +16,7 @@ EXAMPLES = """\
 
 
 def main() -> None:
-    """Parse, score, show the table, write `evaluation.json`."""
+    """Parses, scores, prints the table and writes `evaluation.json`."""
     arguments = sys.argv[1:]
     if not arguments or arguments[0] in ("-h", "--help"):
         parse_settings(["--help"], DESCRIPTION, EXAMPLES)

@@ -7,29 +7,29 @@ from jobs.cli import fail, parse_settings
 
 DESCRIPTION = """\
 Read, format, tokenise and shuffle the rows of all tasks into Parquet with a manifest.
-Training does this by itself; doing it ahead shares the result among runs. What is there and unchanged
-is re-used. Only the sections data, model (backbone) and run (seed excepted) are looked at."""
+Training does this by itself; prepared data is shared by all runs with the same data settings and backbone.
+Only data.* and model.backbone matter here."""
 EXAMPLES = """\
   python jobs/prepare_data.py
   python jobs/prepare_data.py --data.source hub --data.tasks [cola,rte] --model.backbone bert-base-cased
   python jobs/prepare_data.py --config jobs/configs/glue_slices.yaml --data.source /folder/of/parquet
   python jobs/prepare_data.py --data.task_files [my_tasks.yaml]
 
-tasks of your own, my_tasks.yaml (`python jobs/list_tasks.py` lists those that are there):
+your own tasks, my_tasks.yaml (`python jobs/list_tasks.py` lists the known ones):
 """
 TASK_FILE = """\
 reviews:
-  files: {train: reviews.csv, validation: reviews_dev.csv}  # beside this file: CSV, TSV, JSONL, CoNLL or Parquet
+  files: {train: reviews.csv, validation: reviews_dev.csv}  # relative to this file: CSV, TSV, JSONL, CoNLL, Parquet
   text_columns: ["{title}: {body}"]      # one text or two: a column each, or a template
   label_column: verdict
-  label_names: [bad, good]               # in the order of their numbers; the column may hold either
+  label_names: [bad, good]               # class 0, class 1; the column may hold names or numbers
 likeness:
   kind: regression                       # or classification, tagging, span, choice, marked
   files: {train: pairs.jsonl, validation: pairs_dev.jsonl}
   text_columns: [first, second]
   label_range: [0, 5]
-  metrics: [spearman]                    # each kind has its own where none is named
-  uncertainty_from: reviews              # a regression has none of its own
+  metrics: [spearman]                    # each kind has default metrics
+  uncertainty_from: reviews              # a regression has no entropy of its own
 names:
   kind: tagging
   files: {train: names.conll, validation: names_dev.conll}
@@ -40,12 +40,12 @@ films:
   eval_splits: [test]
   text_columns: [text]
   label_names: [negative, positive]
-  max_seq_length: 256                    # where that is less than data.max_seq_length
+  max_seq_length: 256                    # where less than data.max_seq_length
 """
 
 
 def main() -> None:
-    """Parse, prepare, show what there is."""
+    """Parses, prepares and prints a row per task and split."""
     settings = parse_settings(sys.argv[1:], DESCRIPTION, EXAMPLES + indent(TASK_FILE, "  "))
     from rich.console import Console
     from rich.table import Table
@@ -57,7 +57,7 @@ def main() -> None:
 
     try:
         tasks = tasks_of(settings)
-        check_data(settings, tasks)  # before Ray starts, which takes a while
+        check_data(settings, tasks)  # before Ray starts, which takes seconds
         cluster.connect()
         prepared = prepare_data(settings, tasks)
     except ValueError as error:
@@ -67,9 +67,9 @@ def main() -> None:
         table.add_column(name, justify="right")
     table.add_column("remarks")
     for task in prepared.values():
-        for split, found in task.manifest["splits"].items():
-            rows = found["rows"]
-            table.add_row(task.name, split, f"{rows:,}", f"{found['tokens'] / rows:.1f}", remarks(found))
+        for split, entry in task.manifest["splits"].items():
+            rows = entry["rows"]
+            table.add_row(task.name, split, f"{rows:,}", f"{entry['tokens'] / rows:.1f}", remarks(entry))
     console = Console(width=100)
     console.print(table)
     console.print(f"in {settings.data.prepared_dir}", highlight=False, soft_wrap=True)

@@ -13,9 +13,9 @@ EXAMPLES = """\
 
 
 def main() -> None:
-    """Parse, train, show the table."""
+    """Parses, trains and prints the table."""
     settings = parse_settings(sys.argv[1:], "Train CA-MTL on a mixture of tasks.", EXAMPLES)
-    from jobs.cli.report import show_comparison, show_results  # imported late: --help answers at once
+    from jobs.cli.report import show_comparison, show_results  # imported late, so that --help is fast
     from pipeline.experiments.seeds import train_seeds
     from pipeline.experiments.train import train
 

@@ -1,4 +1,4 @@
-"""What every job's command line has in common: typed settings, YAML files, and errors of one line."""
+"""The command line shared by all jobs: typed settings, YAML files, one-line errors, and printed reports."""
 
 import atexit
 import os
@@ -21,18 +21,19 @@ __all__ = ["SettingsParser", "fail", "parse_sections", "parse_settings"]
 
 
 def parse_settings(argv: Sequence[str], description: str, examples: str) -> Settings:
-    """Reads a job's command line: `--config file.yaml`, then every setting as `--section.field value`.
+    """Reads a job's command line: `--config file.yaml` and `--section.field value`; later arguments win.
 
-    What comes back is ready to be sent to workers, who run in other folders: paths are absolute and the
-    run's name is filled in. Of `train.max_steps` and `train.epochs` exactly one is set.
+    Returns:
+        Settings that workers in other folders can use: paths are absolute and the run's name is filled in. Exactly
+        one of `train.max_steps` and `train.epochs` is set.
 
     Args:
         argv: The arguments, without the program's name.
         description: What the job does, for `--help`.
-        examples: Command lines, for the end of `--help`.
+        examples: Command lines for the end of `--help`.
 
     Raises:
-        SystemExit: 2 after one line on stderr that names what is wrong; 0 after `--help` or `--print_config`.
+        SystemExit: 2 after one line on stderr that names the mistake; 0 after `--help` or `--print_config`.
     """
     return parse_sections(argv, description, examples)[0]
 
@@ -40,25 +41,25 @@ def parse_settings(argv: Sequence[str], description: str, examples: str) -> Sett
 def parse_sections(
     argv: Sequence[str], description: str, examples: str, extra: Mapping[str, type] | None = None
 ) -> tuple[Settings, dict[str, Any]]:
-    """As `parse_settings`, for a job with sections of its own, `extra` {name: dataclass}; gives those too."""
+    """Like `parse_settings`, for a job with further sections `extra` {name: dataclass}; returns those as well."""
     parser = SettingsParser(description, examples, extra)
-    # Unset, so that epochs contradicts only a max_steps that somebody wrote.
+    # No default here, so that epochs contradicts only a max_steps that a user set.
     parser.set_defaults({"train.max_steps": None})
     if uri := os.environ.get("MLFLOW_TRACKING_URI"):
         parser.set_defaults({"run.tracking_uri": uri})
-    settings, own = parser.settings(_with_config_of_resumed_run(argv))
+    settings, sections = parser.settings(_with_config_of_resumed_run(argv))
     if settings.train.max_steps is None and settings.train.epochs is None:
         settings = replace(settings, train=replace(settings.train, max_steps=TrainSettings.max_steps))
     try:
         check(settings)
         settings = absolute_paths(settings, cwd=Path.cwd())
-        return replace(settings, run=_named(settings.run, settings.model.variant)), own
+        return replace(settings, run=_named(settings.run, settings.model.variant)), sections
     except ValueError as error:
         fail(str(error))
 
 
 def _with_config_of_resumed_run(argv: Sequence[str]) -> list[str]:
-    """A resumed run goes on with its own settings, where no other file of them is given."""
+    """The arguments, with the resumed run's own config.yaml in front unless a `--config` is given."""
     arguments = list(argv)
     words = [word for argument in arguments for word in argument.split("=", 1)]
     if "--run.resume" not in words[:-1] or "--config" in words:
@@ -76,14 +77,14 @@ def _with_config_of_resumed_run(argv: Sequence[str]) -> list[str]:
     return ["--config", str(copy), *arguments]
 
 
-def _config_in_storage(place: str) -> str | None:
-    """The settings of the run that a folder in storage holds, as text; None where it holds none."""
+def _config_in_storage(address: str) -> str | None:
+    """The text of config.yaml of a run copied to storage; None where `address` holds no such copy."""
     from pipeline.runs.mirror import mirror_in
 
-    if mistake := credentials_in(place):
+    if mistake := credentials_in(address):
         fail(f"run.resume: {mistake}")
     try:
-        mirror = mirror_in(place)
+        mirror = mirror_in(address)
         return mirror.read("config.yaml") if mirror else None
     except ValueError as error:
         fail(f"run.resume: {error}")

@@ -1,4 +1,4 @@
-"""Checks of values that the types let through; whatever needs data or a model is checked where it is used."""
+"""Rules for values that their types allow; what needs data or a model is checked where it is used."""
 
 import re
 from collections.abc import Callable
@@ -96,38 +96,38 @@ RULES: dict[str, Rule] = {
 
 
 def check(settings: Settings) -> None:
-    """Holds every value and the combinations of values against the rules.
+    """Checks every value, and values that depend on each other.
 
     Raises:
-        ValueError: The first setting that is wrong, by its name on the command line, and what it should be.
+        ValueError: Names the first wrong setting as on the command line, and what it must be.
     """
     for name, (holds, expected) in RULES.items():
         section, field = name.split(".")
         value = getattr(getattr(settings, section), field)
         shown = list(value) if isinstance(value, tuple) else value
         if value is not None and not holds(value):
-            raise ValueError(f"{name}: {shown!r} has to be {expected}")
+            raise ValueError(f"{name}: {shown!r} must be {expected}")
         texts = value if isinstance(value, tuple) else (value,)
         if any(isinstance(text, str) and "\0" in text for text in texts):
-            raise ValueError(f"{name}: {shown!r} holds a null character")
+            raise ValueError(f"{name}: {shown!r} contains a null character")
     for combination in (_check_run, _check_sampler, _check_train, _check_cluster):
         combination(settings)
 
 
 def credentials_in(address: str) -> str:
-    """What is wrong with a storage's address that has credentials in it; empty where it has none."""
-    found = re.match(r"(\w+://)[^/]*@", address)
-    if found is None:
+    """An error text for a storage address that contains credentials; empty for any other."""
+    match = re.match(r"(\w+://)[^/]*@", address)
+    if match is None:
         return ""
     return (
-        f"{found[1]}***@... has a user or a password in it, which would be written to files and logs: "
-        "give them by the environment (for s3 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY)"
+        f"{match[1]}***@... contains a user or a password, which files and logs would show: "
+        "set them in the environment (for s3 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY)"
     )
 
 
 def _check_run(settings: Settings) -> None:
     if settings.run.resume is not None and settings.run.overwrite:
-        raise ValueError("run.resume and run.overwrite are both set: a run is either continued or replaced")
+        raise ValueError("run.resume and run.overwrite are both set: a run is either resumed or replaced")
 
 
 def _check_sampler(settings: Settings) -> None:
@@ -142,7 +142,7 @@ def _check_train(settings: Settings) -> None:
     train, workers = settings.train, settings.cluster.num_workers
     if train.max_steps is not None and train.epochs is not None:
         raise ValueError(
-            "train.max_steps and train.epochs are both set: keep one (--train.max_steps null drops the steps)"
+            "train.max_steps and train.epochs are both set: set one of them (--train.max_steps null unsets the steps)"
         )
     micro_batches = train.gradient_accumulation * max(1, workers if isinstance(workers, int) else workers[1])
     if train.batch_size < micro_batches:
@@ -154,8 +154,11 @@ def _check_train(settings: Settings) -> None:
 
 def _check_cluster(settings: Settings) -> None:
     cluster = settings.cluster
-    for name, place in (("cluster.storage_path", cluster.storage_path), ("run.resume", settings.run.resume)):
-        if mistake := credentials_in(place or ""):
+    for name, address in (
+        ("cluster.storage_path", cluster.storage_path),
+        ("run.resume", settings.run.resume),
+    ):
+        if mistake := credentials_in(address or ""):
             raise ValueError(f"{name}: {mistake}")
     if cluster.num_workers == 0 and settings.train.evaluate == "asynchronous":
         raise ValueError(

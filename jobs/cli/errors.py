@@ -1,4 +1,4 @@
-"""How a job tells a user's mistake: one line on stderr, exit code 2, no stack trace."""
+"""A user's mistake: one line on stderr, exit code 2, no stack trace."""
 
 import sys
 from collections.abc import Iterable
@@ -7,21 +7,20 @@ from typing import NoReturn
 
 
 def fail(message: str) -> NoReturn:
-    """Ends the program over a mistake in what it was given.
+    """Prints one line and ends the program with exit code 2.
 
-    Jobs also put it around the `ValueError`s of the pipeline, which carry the same kind of message.
+    Jobs use it for the pipeline's `ValueError`s too, whose messages are written for users.
     """
     print("error:", " ".join(message.split()), file=sys.stderr)
     sys.exit(2)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A closing clause with the known name nearest to `name`, or nothing where none is near."""
+    """A closing "; did you mean X?" with the known name nearest to `name`; empty where none is near."""
     section, _, leaf = name.rpartition(".")
 
     def likeness(other: str) -> float:
-        # The setting's own name tells nearly all: a right name in a wrong section is nearer than a wrong
-        # name in the right one.
+        # The field's name counts most: a right field in a wrong section is nearer than a wrong field in the right one.
         other_section, _, other_leaf = other.rpartition(".")
         sections_alike = SequenceMatcher(None, section, other_section).ratio()
         return SequenceMatcher(None, leaf, other_leaf).ratio() + 0.1 * sections_alike

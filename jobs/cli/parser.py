@@ -1,7 +1,7 @@
-"""The parser: jsonargparse over the settings' dataclasses, with its own messages put into one line.
+"""The parser: jsonargparse over the settings' dataclasses, with one-line messages in place of its own.
 
-jsonargparse tells types in Python's words and over several lines, and says nothing about a YAML section
-that is empty or written twice. What a user sees is made here instead.
+jsonargparse's messages show Python types over several lines, and it accepts a YAML section that is empty or written
+twice. This module takes the setting and the value out of those messages, and checks the keys of a file first.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from pipeline.config import Settings
 
 
 def fields_of(sections: Mapping[str, type]) -> dict[str, Any]:
-    """{section.field: its type} of sections of settings."""
+    """{section.field: type} of sections {name: dataclass}."""
     return {
         f"{section}.{name}": hint
         for section, kind in sections.items()
@@ -45,13 +45,15 @@ _WORDS: dict[Any, str] = {
 
 
 class SettingsParser(ArgumentParser):
-    """Parses `--config file.yaml` and `--section.field value`; every error is one line and exit code 2."""
+    """Parses `--config file.yaml` and `--section.field value`; every error is one line and exit code 2.
+
+    Args:
+        description: What the job does, for `--help`.
+        examples: Command lines for the end of `--help`.
+        extra: Further sections of this job, {name: dataclass}.
+    """
 
     def __init__(self, description: str, examples: str, extra: Mapping[str, type] | None = None) -> None:
-        """Takes the job's description and its example command lines, for `--help`.
-
-        `extra` are sections that this job has beside those of a run, {name: dataclass}.
-        """
         self.sections = {**SECTIONS, **(extra or {})}
         self.fields = fields_of(self.sections)
         super().__init__(
@@ -66,33 +68,31 @@ class SettingsParser(ArgumentParser):
             self.add_class_arguments(kind, section)
         for action in self._actions:
             if action.dest in self.sections:
-                action.help = argparse.SUPPRESS  # `--train file.yaml`: --config does that for all sections
+                action.help = argparse.SUPPRESS  # `--train file.yaml`; --config serves all sections
             elif action.dest in self.fields and not action.choices:
                 action.metavar = ""  # the help text says what a value looks like
 
     def settings(self, argv: Sequence[str]) -> tuple[Settings, dict[str, Any]]:
-        """The settings as given, and the job's own sections, with nothing checked but names and types."""
+        """The settings and the job's further sections; only names and types are checked."""
         parsed = self.parse_args(list(argv))
         for name, hint in self.fields.items():
-            # jsonargparse takes a null in YAML for any type.
+            # jsonargparse accepts a YAML null for every type.
             if parsed[name] is None and NoneType not in get_args(hint):
                 fail(wrong_value(name, hint, "null"))
-        made = {section: kind(**vars(parsed[section])) for section, kind in self.sections.items()}
-        return Settings(**{section: made.pop(section) for section in SECTIONS}), made
+        values = {section: kind(**vars(parsed[section])) for section, kind in self.sections.items()}
+        return Settings(**{section: values.pop(section) for section in SECTIONS}), values
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Takes the place of the usage dump."""
+        """Prints one line in place of the usage text."""
         if message.startswith("unrecognized arguments: "):
             argument = message.removeprefix("unrecognized arguments: ").partition(" ")[0]
             if not argument.startswith("-"):
-                fail(f"unexpected argument {argument!r}: settings are given as --section.field value")
+                fail(f"unexpected argument {argument!r}: write settings as --section.field value")
             name = argument.lstrip("-").split("=")[0]
             fail(f"unknown setting --{name}{did_you_mean(name, self.fields)}")
         name = next(iter(re.findall(r'Parser key "(\w+(?:\.\w+)?)"', message)), "")
         if name in self.sections:
-            fail(
-                f"--{name}: settings are given one by one, as --{name}.field value, or in a file by --config"
-            )
+            fail(f"--{name}: set one field at a time, as --{name}.field value, or use a file with --config")
         value = re.findall(r"(?:Got|Given) value: (.*)", message)
         if name in self.fields and value:
             fail(wrong_value(name, self.fields[name], value[-1]))
@@ -100,7 +100,7 @@ class SettingsParser(ArgumentParser):
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
-    """Keeps the line breaks of the examples and says types in words."""
+    """Keeps the line breaks of the examples and shows types in words."""
 
     def __init__(self, prog: str, fields: Mapping[str, Any]) -> None:
         super().__init__(prog, max_help_position=40)
@@ -112,10 +112,10 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter)
 
 
 class _ConfigFile(ActionConfigFile):
-    """Looks through a YAML file for what jsonargparse would pass over or blame on the wrong thing."""
+    """Checks a YAML file for mistakes that jsonargparse ignores or reports misleadingly."""
 
     def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
-        """Checks the file, then reads it as jsonargparse does."""
+        """Checks the file, then lets jsonargparse read it."""
         _check_names(values, parser.sections, parser.fields)
         super().__call__(parser, cfg, values, option_string)
 
@@ -124,7 +124,7 @@ def _check_names(path: str, sections: Mapping[str, type], fields: Mapping[str, A
     try:
         text = Path(path).read_text(encoding="utf-8")
         root = yaml.compose(text, Loader=yaml.SafeLoader)
-        yaml.safe_load(text)  # finds what only shows in values: a date that is none, a tag of some language
+        yaml.safe_load(text)  # checks values too: impossible dates, language tags
     except OSError as error:
         fail(f"--config {path}: {error.strerror}")
     except UnicodeDecodeError:
@@ -132,11 +132,11 @@ def _check_names(path: str, sections: Mapping[str, type], fields: Mapping[str, A
     except yaml.YAMLError as error:
         mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
         fail(f"{path}:{mark.line + 1 if mark else 1}: not valid YAML: {problem or error}")
-    except (ValueError, LookupError, AttributeError, RecursionError) as error:  # PyYAML's own slips
+    except (ValueError, LookupError, AttributeError, RecursionError) as error:  # raised by PyYAML itself
         fail(f"{path}: not valid YAML: {error}")
     for section, line, body in _entries(root, path, "the file"):
         if section not in sections:
-            # A setting written without its section is the likelier slip than a section spelt wrong.
+            # A setting without its section is a likelier mistake than a misspelt section.
             known = fields if any(name.endswith(f".{section}") for name in fields) else sections
             fail(f"{path}:{line}: unknown section {section!r}{did_you_mean(section, known)}")
         for field, line, _ in _entries(body, path, f"section {section!r}"):
@@ -145,10 +145,10 @@ def _check_names(path: str, sections: Mapping[str, type], fields: Mapping[str, A
 
 
 def _entries(node: yaml.Node | None, path: str, what: str) -> list[tuple[str, int, yaml.Node]]:
-    """Key, line and value of each entry of a YAML mapping."""
+    """(key, line, value) of each entry of a YAML mapping."""
     if not isinstance(node, yaml.MappingNode):
         line = node.start_mark.line + 1 if node else 1
-        fail(f"{path}:{line}: {what} holds no settings; write them as 'name: value' lines")
+        fail(f"{path}:{line}: {what} contains no settings; write 'name: value' lines")
     entries = [(str(key.value), key.start_mark.line + 1, value) for key, value in node.value]
     keys = [key for key, _, _ in entries]
     for index, (key, line, _) in enumerate(entries):
@@ -158,7 +158,7 @@ def _entries(node: yaml.Node | None, path: str, what: str) -> list[tuple[str, in
 
 
 def wrong_value(name: str, hint: Any, value: str) -> str:
-    """The message about a value of another type than its setting's."""
+    """The error text for a value of the wrong type."""
     choices = [choice for part in _alternatives(hint) for choice in _choices(part)]
     return f"{name}: expected {_expected(hint)}, got {value!r}{did_you_mean(value, choices)}"
 

@@ -1,4 +1,4 @@
-"""Relative paths become absolute on the driver: workers run in folders of their own."""
+"""Relative paths become absolute on the driver, because workers run in other folders."""
 
 import os
 import re
@@ -12,13 +12,13 @@ _SQLITE = re.compile(r"(sqlite(?:\+\w+)?:///)([^/:].*)")  # three slashes and a 
 
 
 def absolute_paths(settings: Settings, *, cwd: Path) -> Settings:
-    """The settings with every local path made absolute against `cwd`; addresses with a scheme stay.
+    """The settings with every local path absolute, relative to `cwd`; addresses with a scheme stay.
 
     Raises:
-        ValueError: The job runs in Ray's temporary copy of a submitted folder and would write below it.
+        ValueError: The job runs in Ray's temporary copy of a submitted folder and would write into it.
     """
     run, data, model, cluster = settings.run, settings.data, settings.model, settings.cluster
-    written = {
+    outputs = {
         "run.output_dir": run.output_dir,
         "run.resume": run.resume,
         "run.tracking_uri": run.tracking_uri,
@@ -26,13 +26,13 @@ def absolute_paths(settings: Settings, *, cwd: Path) -> Settings:
         "cluster.storage_path": cluster.storage_path,
     }
     relative = {
-        name: value for name, value in written.items() if value is not None and _is_relative(name, value)
+        name: value for name, value in outputs.items() if value is not None and _is_relative(name, value)
     }
     if relative and _is_temporary_copy(cwd):
         example = " ".join(f"--{name} {_below('/absolute/path', value)}" for name, value in relative.items())
         raise ValueError(
-            f"relative {', '.join(relative)} in a job submitted with --working-dir: it runs in a temporary "
-            f"copy of the folder, and what it writes there is lost; pass {example}"
+            f"relative {', '.join(relative)} in a job submitted with --working-dir: the job runs in a "
+            f"temporary copy of the folder, and files written there are lost; pass {example}"
         )
 
     def absolute(value: str) -> str:
@@ -60,7 +60,7 @@ def absolute_paths(settings: Settings, *, cwd: Path) -> Settings:
 
 
 def _below(folder: str, value: str) -> str:
-    """`value` as an absolute path, taken from `folder` where it is relative."""
+    """`value` as an absolute path; a relative one starts at `folder`."""
     if sqlite := _SQLITE.match(value):
         return sqlite[1] + _below(folder, sqlite[2])
     if "://" in value:
@@ -75,11 +75,10 @@ def _is_relative(name: str, value: str) -> bool:
 
 
 def _is_folder(backbone: str, cwd: Path) -> bool:
-    """Whether a backbone names a folder; a hub id looks the same until one looks at the disk."""
+    """Whether a backbone is a folder; a Hub id has the same form, so the disk decides."""
     return backbone.startswith((".", "~", "/")) or (cwd / backbone).is_dir()
 
 
 def _is_temporary_copy(cwd: Path) -> bool:
-    # Ray unpacks a submitted folder below <session>/runtime_resources/working_dir_files/. A folder that is
-    # used in place (a `local://` one) lies elsewhere and keeps what is written to it.
+    # Ray unpacks a submitted folder below <session>/runtime_resources/working_dir_files/.
     return ("runtime_resources", "working_dir_files") in pairwise(cwd.parts)

@@ -1,4 +1,4 @@
-"""The tables at the end of a job."""
+"""The tables that jobs print at their end."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ WIDEST = 4  # groups in one printed table
 
 
 def show_results(results: dict[str, Any], settings: Settings) -> None:
-    """Print each task's scores against a constant answer, the run's figures, and where to look next."""
+    """Prints scores against the majority answer, costs, and where the run directory and MLflow are."""
     console = Console(width=100)
     console.print(scores_table(results["tasks"], results["majority"]))
     parameters = results["parameters"]
@@ -45,7 +45,7 @@ def show_results(results: dict[str, Any], settings: Settings) -> None:
 
 
 def scores_table(tasks: dict[str, dict[str, float]], majority: dict[str, dict[str, float]]) -> Table:
-    """A row per task and metric: score, majority answer, difference."""
+    """One row per task and metric: score, score of the majority answer, difference."""
     table = Table("task", "metric", title="validation scores")
     for name in ("score", "majority", "gain"):
         table.add_column(name, justify="right")
@@ -57,7 +57,7 @@ def scores_table(tasks: dict[str, dict[str, float]], majority: dict[str, dict[st
 
 
 def show_sweep(outcome: dict[str, Any], settings: Settings) -> None:
-    """Print a sweep's trials, the best first, and where to look next."""
+    """Prints a sweep's trials, best first, and where its results are."""
     console = Console(width=120)
     trials = sorted(outcome["trials"], key=lambda one: (one["average"] is None, -(one["average"] or 0.0)))
     table = Table(title="trials")
@@ -93,7 +93,7 @@ def show_sweep(outcome: dict[str, Any], settings: Settings) -> None:
 
 
 def show_comparison(groups: Sequence[Group], remarks: Sequence[str], written: Sequence[str]) -> None:
-    """Print groups of runs side by side, what differs, and the paired tests of their averages."""
+    """Prints groups of runs side by side, the settings that differ, and the paired tests of their averages."""
     console = Console(width=100, highlight=False)
     rows = rows_of(groups)
     for start in range(0, len(groups), WIDEST):

@@ -35,7 +35,7 @@ def parse_sweep(
     for name, (holds, expected) in RULES.items():
         value = getattr(wanted, name)
         if value is not None and not holds(value):
-            fail(f"sweep.{name}: {value!r} has to be {expected}")
+            fail(f"sweep.{name}: {value!r} must be {expected}")
     try:
         space = parse_space(wanted.space, list(FIELDS))
         _check_values(settings, space)

@@ -1,4 +1,4 @@
-"""What the tests of commands share."""
+"""Fixtures for the tests of commands."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from tests.jobs.refusal import ResourcesTakenError
 
 @pytest.fixture
 def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, in which Ray must not be reached."""
+    """An empty current folder; connecting to Ray raises `ResourcesTakenError`."""
 
     def taken() -> None:
         raise ResourcesTakenError

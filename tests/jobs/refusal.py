@@ -1,4 +1,4 @@
-"""How a job refuses what it is given: one line, exit code 2, and nothing is left behind."""
+"""Helpers for refusals: one line, exit code 2, and no file left behind."""
 
 import sys
 from collections.abc import Callable
@@ -13,25 +13,25 @@ from jobs.train_mtl import main
 
 
 class ResourcesTakenError(Exception):
-    """Raised in the place of reaching Ray: what is refused has to be refused before."""
+    """Raised instead of connecting to Ray: a refusal must come earlier."""
 
 
 def refusal(folder: Path, *arguments: str, job: Callable[[], None] = main) -> str:
     """The line with which a job refuses its command line.
 
     Args:
-        folder: the current one, which holds all that the job may write; nothing is made in it.
-        arguments: of the command line.
-        job: what the command runs.
+        folder: The current folder, where the job would write; it must stay unchanged.
+        arguments: The command line.
+        job: The job's main function.
     """
     before = tree(folder)
     line = refusal_line(*arguments, job=job)
-    assert tree(folder) == before, "something was made before the refusal"
+    assert tree(folder) == before, "a file was written before the refusal"
     return line
 
 
 def refusal_line(*arguments: str, job: Callable[[], None] = main) -> str:
-    """As `refusal`, wherever the job may write."""
+    """Like `refusal`, without the check of the folder."""
     out, err = StringIO(), StringIO()
     with (
         redirect_stdout(out),
@@ -45,7 +45,7 @@ def refusal_line(*arguments: str, job: Callable[[], None] = main) -> str:
 
 
 def one_line(stderr: str) -> str:
-    """What follows `error: ` on the only line of stderr."""
+    """The text after `error: ` on the only line of stderr."""
     assert stderr.count("\n") == 1, stderr
     assert stderr.startswith("error: "), stderr
     return stderr.removeprefix("error: ").strip()

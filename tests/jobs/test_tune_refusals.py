@@ -26,7 +26,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str], str]] = {
     "a value that no rule allows": (
         {"model.dropout": {"uniform": [0.5, 1.5]}},
         [],
-        "model.dropout: 1.5 has to be at least 0 and below 1",
+        "model.dropout: 1.5 must be at least 0 and below 1",
     ),
     "an option that is none": (
         {"sampler.policy": {"choice": ["size", "sizes"]}},
@@ -48,7 +48,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str], str]] = {
         ["--sweep.search=optuna"],
         "sweep.search: optuna suggests",
     ),
-    "no trials": (SPACE, ["--sweep.max_trials=0"], "sweep.max_trials: 0 has to be 1 or more"),
+    "no trials": (SPACE, ["--sweep.max_trials=0"], "sweep.max_trials: 0 must be 1 or more"),
     "two objectives at random": (SPACE, ["--sweep.objectives=[average,rows_trained]"], "several need"),
     "an objective that is none": (SPACE, ["--sweep.objectives=[accuracy]"], "unknown objective 'accuracy'"),
     "scores that come elsewhere": (SPACE, ["--train.evaluate=asynchronous"], "train.evaluate: "),

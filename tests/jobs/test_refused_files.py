@@ -1,7 +1,6 @@
-"""Files that are damaged or hold something else: one line, exit code 2, no run directory and no MLflow run.
+"""Damaged or wrong files: refused in one line with exit code 2, without a run directory or an MLflow run.
 
-`FAULTS` (15), `BACKBONES` (12) and `TASK_FILES` (20) are told before Ray is reached, `FAULTY_ROWS` (4) by those who
-read them; properties generate 400 more.
+`SOURCES`, `BACKBONES` and `TASK_FILES` are refused before Ray starts, `FAULTY_ROWS` when the rows are read.
 """
 
 import json
@@ -24,7 +23,7 @@ from pipeline.experiments.assembly import prepare_data, tasks_of
 from tests.jobs.refusal import ResourcesTakenError, refusal, refusal_line
 
 GENERATED = settings(
-    max_examples=100,
+    max_examples=50,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
@@ -33,7 +32,7 @@ ROWS = 30
 
 
 def write_source(folder: Path) -> Path:
-    """CoLA as the Hub has it, of a few rows; gives the folder of its files."""
+    """Writes CoLA in the Hub's layout with a few rows; returns the folder of its files."""
     cola = folder / "data" / "nyu-mll" / "glue" / "cola"
     cola.mkdir(parents=True)
     for split in ("train", "validation"):
@@ -50,9 +49,7 @@ def of_backbone(backbone: str) -> list[str]:
     return ["--model.backbone", backbone, "--data.max_seq_length", "32"]
 
 
-# Told before Ray is reached
-
-FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
+SOURCES: dict[str, tuple[Callable[[Path], object], str]] = {
     "cut": (lambda cola: cut(cola / "train.parquet", 9), "/cola/train.parquet cannot be read as Parquet"),
     "cut to the first bytes": (lambda cola: cut(cola / "train.parquet", -4), "/cola/train.parquet cannot be read"),
     "empty": (lambda cola: (cola / "validation.parquet").write_bytes(b""), "/validation.parquet cannot be read"),
@@ -72,7 +69,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 def cut(file: Path, size: int) -> None:
-    """Leaves out the last bytes, or keeps so many of the first where it is below 0."""
+    """Drops the last `size` bytes, or keeps the first `-size`."""
     file.write_bytes(file.read_bytes()[:-size])
 
 
@@ -96,16 +93,16 @@ def swap_for_link(file: Path) -> None:
     file.symlink_to("nowhere.parquet")
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_damaged_source_is_told_before_anything_is_begun(
+@pytest.mark.parametrize("fault", SOURCES)
+def test_a_damaged_source_is_refused_before_ray_starts(
     empty_folder: Path, tiny_backbone: str, fault: str
 ) -> None:
-    damage, told = FAULTS[fault]
+    damage, expected = SOURCES[fault]
     damage(write_source(empty_folder))
-    assert told in refusal(empty_folder, *arguments(tiny_backbone))
+    assert expected in refusal(empty_folder, *arguments(tiny_backbone))
 
 
-def test_a_whole_source_gets_as_far_as_ray(empty_folder: Path, tiny_backbone: str) -> None:
+def test_an_intact_source_gets_as_far_as_ray(empty_folder: Path, tiny_backbone: str) -> None:
     write_source(empty_folder)
     with pytest.raises(ResourcesTakenError):
         refusal_line(*arguments(tiny_backbone))
@@ -132,13 +129,13 @@ def change(file: Path, **fields: Any) -> None:
 
 
 @pytest.mark.parametrize("fault", BACKBONES)
-def test_a_damaged_backbone_is_told_before_anything_is_begun(
+def test_a_damaged_backbone_is_refused_before_ray_starts(
     empty_folder: Path, tiny_backbone: str, fault: str
 ) -> None:
-    damage, told = BACKBONES[fault]
+    damage, expected = BACKBONES[fault]
     copy = Path(shutil.copytree(tiny_backbone, empty_folder / "backbone"))
     damage(copy)
-    assert told in refusal(empty_folder, *of_backbone(str(copy)))
+    assert expected in refusal(empty_folder, *of_backbone(str(copy)))
 
 
 TASK = "mine:\n  files: {train: rows.csv, validation: rows.csv}\n  text_columns: [body]\n  label_names: [no, yes]\n"
@@ -167,14 +164,12 @@ TASK_FILES = {
 
 
 @pytest.mark.parametrize("text", TASK_FILES, ids=lambda text: repr(text)[-40:-1])
-def test_a_malformed_task_file_is_told_by_line(empty_folder: Path, text: str) -> None:
+def test_a_malformed_task_file_is_refused_with_its_line(empty_folder: Path, text: str) -> None:
     (empty_folder / "rows.csv").write_text("body,label\na cat,no\n")
     (empty_folder / "tasks.yaml").write_text(text)
     line = refusal(empty_folder, "--data.task_files", "[tasks.yaml]")
     assert line.startswith(f"{empty_folder}/tasks.yaml{TASK_FILES[text]}")
 
-
-# Told by who reads the rows
 
 FAULTY_ROWS: dict[str, tuple[dict[str, list[Any]], str]] = {
     "no rows": ({"sentence": [], "label": []}, "task 'cola': split 'train' of nyu-mll/glue/cola is empty"),
@@ -191,42 +186,39 @@ def test_faulty_rows_leave_neither_run_directory_nor_mlflow_run(
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     cola = write_source(tmp_path)
-    rows, told = FAULTY_ROWS[fault]
+    rows, expected = FAULTY_ROWS[fault]
     if rows:
         pq.write_table(pa.table(rows), cola / "train.parquet")
     else:
-        given = parse_settings(arguments(tiny_backbone), "", "")
-        prepared = prepare_data(given, tasks_of(given))["cola"]
+        parsed = parse_settings(arguments(tiny_backbone), "", "")
+        prepared = prepare_data(parsed, tasks_of(parsed))["cola"]
         flip(Path(prepared.train.files[0]), 300)
     line = refusal_line(*arguments(tiny_backbone), "--cluster.num_workers", "0")
-    assert told in line
+    assert expected in line
     assert not (tmp_path / "runs").exists()
     assert not (tmp_path / "mlruns").exists()
     assert not (tmp_path / "mlflow.db").exists() or not (tmp_path / "mlflow.db").stat().st_size
 
 
-def flip(file: Path, place: int) -> None:
-    """Turns the bits of a byte."""
+def flip(file: Path, offset: int) -> None:
+    """Inverts the bits of one byte."""
     content = bytearray(file.read_bytes())
-    content[place % len(content)] ^= 0xFF
+    content[offset % len(content)] ^= 0xFF
     file.write_bytes(bytes(content))
 
 
-# Generated
-
-
 @GENERATED
-@given(place=st.integers(0), cut_off=st.booleans())
-def test_a_parquet_file_damaged_anywhere_is_read_or_told(
-    empty_folder: Path, place: int, cut_off: bool
+@given(offset=st.integers(0), cut_off=st.booleans())
+def test_a_parquet_file_damaged_anywhere_is_read_or_refused(
+    empty_folder: Path, offset: int, cut_off: bool
 ) -> None:
     file = empty_folder / "rows.parquet"
     pq.write_table(pa.table({"body": ["a cat", "a dog"] * 20, "label": [0, 1] * 20}), file)
     if cut_off:
-        cut(file, 1 + place % (file.stat().st_size - 1))
+        cut(file, 1 + offset % (file.stat().st_size - 1))
     else:
-        flip(file, place)
-    told_in_one_line(lambda: [block.read() for block in file_blocks(str(file))], str(file))
+        flip(file, offset)
+    refused_in_one_line(lambda: [block.read() for block in file_blocks(str(file))], str(file))
 
 
 @GENERATED
@@ -234,10 +226,10 @@ def test_a_parquet_file_damaged_anywhere_is_read_or_told(
     suffix=st.sampled_from([".csv", ".tsv", ".jsonl", ".conll"]),
     content=st.binary(max_size=60) | st.text('a1",\t\n\r{}[]: \ufeff', max_size=30).map(str.encode),
 )
-def test_any_text_file_is_read_or_told(empty_folder: Path, suffix: str, content: bytes) -> None:
+def test_any_text_file_is_read_or_refused(empty_folder: Path, suffix: str, content: bytes) -> None:
     file = empty_folder / f"rows{suffix}"
     file.write_bytes(content)
-    told_in_one_line(lambda: [block.read() for block in file_blocks(str(file))], str(file))
+    refused_in_one_line(lambda: [block.read() for block in file_blocks(str(file))], str(file))
 
 
 @GENERATED
@@ -246,10 +238,10 @@ def test_any_text_file_is_read_or_told(empty_folder: Path, suffix: str, content:
     | st.lists(st.sampled_from([*TASK.split(" "), "kind: ", "span", "{", "}", "[", "&a ", "*a", "\n  "]), max_size=14)
     .map(lambda parts: f"mine:\n  {' '.join(parts)}".encode())
 )  # fmt: skip
-def test_any_task_file_is_taken_or_told(empty_folder: Path, content: bytes) -> None:
+def test_any_task_file_is_accepted_or_refused(empty_folder: Path, content: bytes) -> None:
     file = empty_folder / "tasks.yaml"
     file.write_bytes(content)
-    told_in_one_line(lambda: load_task_files([str(file)]), str(file))
+    refused_in_one_line(lambda: load_task_files([str(file)]), str(file))
 
 
 @GENERATED
@@ -263,17 +255,17 @@ def test_any_task_file_is_taken_or_told(empty_folder: Path, content: bytes) -> N
         max_leaves=8,
     )
 )
-def test_any_manifest_is_taken_or_told(empty_folder: Path, content: Any) -> None:
+def test_any_manifest_is_accepted_or_refused(empty_folder: Path, content: Any) -> None:
     (empty_folder / "manifest.json").write_text(json.dumps(content))
-    told_in_one_line(lambda: read_table(load_prepared(empty_folder).train), str(empty_folder))
+    refused_in_one_line(lambda: read_table(load_prepared(empty_folder).train), str(empty_folder))
 
 
-def told_in_one_line(read: Callable[[], object], path: str) -> None:
+def refused_in_one_line(read: Callable[[], object], path: str) -> None:
     try:
         read()
     except ValueError as error:
-        told = str(error)
+        message = str(error)
     else:
         return
-    assert path in told
-    assert "\n" not in told
+    assert path in message
+    assert "\n" not in message
