@@ -15,7 +15,7 @@ from jobs.cli.errors import fail
 from jobs.cli.parser import SettingsParser
 from jobs.cli.paths import absolute_paths
 from pipeline.config import RunSettings, Settings, TrainSettings
-from pipeline.runs.checkpoints.storage import name_of
+from pipeline.runs.checkpoints.storage import last_part
 
 __all__ = ["SettingsParser", "fail", "parse_sections", "parse_settings"]
 
@@ -79,12 +79,12 @@ def _with_config_of_resumed_run(argv: Sequence[str]) -> list[str]:
 
 def _config_in_storage(address: str) -> str | None:
     """The text of config.yaml of a run copied to storage; None where `address` holds no such copy."""
-    from pipeline.runs.mirror import mirror_in
+    from pipeline.runs.mirror import find_mirror
 
     if mistake := credentials_in(address):
         fail(f"run.resume: {mistake}")
     try:
-        mirror = mirror_in(address)
+        mirror = find_mirror(address)
         return mirror.read("config.yaml") if mirror else None
     except ValueError as error:
         fail(f"run.resume: {error}")
@@ -92,7 +92,7 @@ def _config_in_storage(address: str) -> str | None:
 
 def _named(run: RunSettings, variant: str) -> RunSettings:
     if run.resume is not None and _config_in_storage(run.resume):
-        return replace(run, name=name_of(run.resume))
+        return replace(run, name=last_part(run.resume))
     if run.resume is not None:
         folder = Path(run.resume)
         if run.name not in (folder.name, RunSettings.name):

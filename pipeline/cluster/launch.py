@@ -11,10 +11,10 @@ import torch
 from pipeline.cluster import workers as ray_workers
 from pipeline.config import ClusterSettings
 from pipeline.runs.checkpoints.checkpoint import DamagedCheckpointError, seal
-from pipeline.runs.checkpoints.retry import patiently
-from pipeline.runs.checkpoints.store import CheckpointStore, Stored, checkpoint_name
-from pipeline.runs.directory import Places
-from pipeline.runs.events import tell
+from pipeline.runs.checkpoints.retry import retry_io
+from pipeline.runs.checkpoints.store import CheckpointStore, StoredCheckpoint, checkpoint_name
+from pipeline.runs.directory import RunPaths
+from pipeline.runs.events import log_event
 from pipeline.runs.records import Records, last_step, write_chunk
 from pipeline.sampling.feed import Feed
 from pipeline.training.evaluation import EvalSet
@@ -31,7 +31,7 @@ def launch(
     feed: Feed,
     evals: Evals,
     settings: ClusterSettings,
-    places: Places,
+    paths: RunPaths,
     told: Callable[[], None],
 ) -> Iterator[Best]:
     """Train, on workers or here, going on from the newest sound checkpoint where there is one.
@@ -41,7 +41,7 @@ def launch(
         feed: called on every rank, gives what fetches its training rows.
         evals: {task: {split: prepared rows}}.
         settings: workers and storage.
-        places: where records and checkpoints go.
+        paths: where records and checkpoints go.
         told: called after every chunk of records that is written in this process.
 
     Yields:
@@ -50,13 +50,13 @@ def launch(
     Raises:
         ValueError: a checkpoint of another run, or another mistake that only a worker could see.
     """
-    attempt = places.store.new_attempt()
-    places.store.clear_fragments(attempt)
+    attempt = paths.store.new_attempt()
+    paths.store.clear_fragments(attempt)
     if settings.num_workers == 0:
-        _train_here(job, feed, evals, settings, places, attempt, told)
+        _train_here(job, feed, evals, settings, paths, attempt, told)
     else:
-        ray_workers.train(job, feed, evals, settings, places, attempt)
-    with _best_sound(places.store, lambda line: tell(places.run_dir, line)) as best:
+        ray_workers.train(job, feed, evals, settings, paths, attempt)
+    with _best_intact(paths.store, lambda line: log_event(paths.run_dir, line)) as best:
         yield best
 
 
@@ -65,13 +65,13 @@ def _train_here(
     feed: Feed,
     evals: Evals,
     settings: ClusterSettings,
-    places: Places,
+    paths: RunPaths,
     attempt: str,
     told: Callable[[], None],
 ) -> None:
     """One rank in this process: a debugger stops anywhere in it."""
-    run_dir, store = places.run_dir, places.store
-    tell_here = partial(tell, run_dir)
+    run_dir, store = paths.run_dir, paths.store
+    tell_here = partial(log_event, run_dir)
 
     def write_checkpoint(name: str, save: Save, metrics: Mapping[str, Any]) -> None:
         with store.writing(name, attempt) as folder:
@@ -80,17 +80,17 @@ def _train_here(
 
     def report(records: Records, save: Save | None, metrics: dict[str, Any] | None) -> None:
         write = partial(write_chunk, run_dir, [records], job.mixture.tasks)
-        patiently(write, f"writing the records of step {records.last_step}", tell_here)
+        retry_io(write, f"writing the records of step {records.last_step}", tell_here)
         for note in records.notes:
             tell_here(note)
         if save is not None and metrics is not None:
             name = checkpoint_name(metrics["step"])
-            patiently(partial(write_checkpoint, name, save, metrics), f"storing checkpoint {name}", tell_here)
+            retry_io(partial(write_checkpoint, name, save, metrics), f"storing checkpoint {name}", tell_here)
             store.prune(settings.keep_checkpoints, name)
         told()
 
     notes: list[str] = []
-    found = store.newest_sound(last_step(run_dir), notes.append)
+    found = store.newest_intact(last_step(run_dir), notes.append)
     with store.local(found) if found else contextlib.nullcontext() as folder:
         train_on_rank(
             job,
@@ -104,7 +104,7 @@ def _train_here(
 
 
 @contextlib.contextmanager
-def _best_sound(store: CheckpointStore, tell: Callable[[str], None]) -> Iterator[Best]:
+def _best_intact(store: CheckpointStore, tell: Callable[[str], None]) -> Iterator[Best]:
     """The checkpoint of the highest average that is what was saved."""
     for stored in sorted(store.checkpoints(), key=_by_average):
         with contextlib.ExitStack() as stack:
@@ -120,5 +120,5 @@ def _best_sound(store: CheckpointStore, tell: Callable[[str], None]) -> Iterator
     )
 
 
-def _by_average(stored: Stored) -> tuple[float, int]:
+def _by_average(stored: StoredCheckpoint) -> tuple[float, int]:
     return -stored.average, stored.step

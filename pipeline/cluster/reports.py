@@ -14,7 +14,7 @@ from ray.train import Checkpoint, CheckpointUploadMode
 from pipeline.compat import persist_checkpoint
 from pipeline.errors import first_line
 from pipeline.runs.checkpoints.checkpoint import seal
-from pipeline.runs.checkpoints.retry import patiently
+from pipeline.runs.checkpoints.retry import retry_io
 from pipeline.runs.checkpoints.store import checkpoint_name
 from pipeline.runs.records import Records
 from pipeline.training.loop import Save
@@ -84,7 +84,7 @@ def _upload(
     """Seal a checkpoint and copy it to storage, again and again while storage is full or away."""
     seal(Path(checkpoint.path), metrics)
     store = partial(persist_checkpoint, ray.train.get_context(), checkpoint, name)
-    persisted: Checkpoint = patiently(store, f"storing checkpoint {name}", tell)
+    persisted: Checkpoint = retry_io(store, f"storing checkpoint {name}", tell)
     return persisted
 
 

@@ -24,10 +24,10 @@ from pipeline.cluster.reports import POLL_SECONDS, Reporter, remove_leftovers
 from pipeline.cluster.validation import evaluate_checkpoint
 from pipeline.config import ClusterSettings
 from pipeline.errors import first_line
-from pipeline.runs import events
-from pipeline.runs.checkpoints.retry import patiently
-from pipeline.runs.checkpoints.store import CheckpointStore, Stored
-from pipeline.runs.directory import Places
+from pipeline.runs.checkpoints.retry import retry_io
+from pipeline.runs.checkpoints.store import CheckpointStore, StoredCheckpoint
+from pipeline.runs.directory import RunPaths
+from pipeline.runs.events import log_event
 from pipeline.runs.records import Records, last_step, write_chunk
 from pipeline.sampling.feed import Feed
 from pipeline.sampling.ray_data import configure_ray_data
@@ -43,7 +43,7 @@ def train(
     feed: Feed,
     evals: Mapping[str, Mapping[str, Any]],
     settings: ClusterSettings,
-    places: Places,
+    paths: RunPaths,
     attempt: str,
 ) -> None:
     """Train on workers to the last step; arguments as of `launch`, `attempt` is the store's folder for this one.
@@ -53,7 +53,7 @@ def train(
             controller; one line.
         WorkerGroupError: workers failed in another way, more often than `max_failures`.
     """
-    store = places.store
+    store = paths.store
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", str(POLL_SECONDS))  # Ray Train hands it on
     use_gpu = cluster.wants_gpu(settings.use_gpu)
     resources = {"CPU": settings.cpus_per_worker, **({"GPU": 1} if use_gpu else {})}
@@ -67,7 +67,7 @@ def train(
             "feed": feed,
             "evals": references,
             "store": store,
-            "recorded": last_step(places.run_dir),
+            "recorded": last_step(paths.run_dir),
             "hang_timeout": settings.hang_timeout,
         },
         # Longer than the watchdog's limit, so that the rank that hangs is named before those that wait for it.
@@ -81,7 +81,7 @@ def train(
             name=attempt,
             storage_path=store.root,
             failure_config=FailureConfig(max_failures=settings.max_failures),
-            callbacks=[Follow(places, job.mixture.tasks, settings.keep_checkpoints)],
+            callbacks=[Follow(paths, job.mixture.tasks, settings.keep_checkpoints)],
         ),
         validation_config=ValidationConfig(
             partial(evaluate_checkpoint, job=job, evals=references, store=store),
@@ -95,7 +95,7 @@ def train(
     except ControllerError as error:
         raise ValueError(
             f"Ray Train's controller was lost ({first_line(error.controller_failure)}): "
-            f"go on with --run.resume {places.run_dir}"
+            f"go on with --run.resume {paths.run_dir}"
         ) from error
     except WorkerGroupError as error:
         causes = [getattr(failure, "cause", failure) for failure in error.worker_failures.values()]
@@ -114,8 +114,8 @@ class Follow(UserCallback):
     It keeps the store small, and tells what happens to the workers.
     """
 
-    def __init__(self, places: Places, tasks: Sequence[str], keep: int) -> None:
-        self._places = places
+    def __init__(self, paths: RunPaths, tasks: Sequence[str], keep: int) -> None:
+        self._paths = paths
         self._tasks = tuple(tasks)
         self._keep = keep
         self._workers = 0
@@ -126,46 +126,46 @@ class Follow(UserCallback):
     ) -> None:
         """Called when every rank has reported."""
         for note in [note for reported in metrics for note in reported.get("notes", ())]:
-            events.tell(self._places.run_dir, note)
+            log_event(self._paths.run_dir, note)
         of_ranks: list[list[Records]] = [reported["records"] for reported in metrics if "records" in reported]
         if len(of_ranks) == len(metrics):
             for records in zip(*of_ranks, strict=True):
                 self._record(records)
         if checkpoint is not None:
             name = Path(checkpoint.path).name
-            prune = partial(self._places.store.prune, self._keep, name)
-            self._patiently(prune, f"removing the checkpoints that {name} replaces")
+            prune = partial(self._paths.store.prune, self._keep, name)
+            self._retry_io(prune, f"removing the checkpoints that {name} replaces")
 
     def _record(self, records: Sequence[Records]) -> None:
         """What all ranks did in the same steps becomes a chunk."""
         self._tell_workers(len(records), records[0].resumed_at)
         for note in records[0].notes:
-            events.tell(self._places.run_dir, note)
+            log_event(self._paths.run_dir, note)
         step = f"the records of step {records[0].last_step}"
-        write = partial(write_chunk, self._places.run_dir, records, self._tasks)
-        self._patiently(write, f"writing {step}")
-        if self._places.mirror is not None:
-            put = partial(self._places.mirror.put_records, self._places.run_dir)
-            self._patiently(put, f"copying {step}")
+        write = partial(write_chunk, self._paths.run_dir, records, self._tasks)
+        self._retry_io(write, f"writing {step}")
+        if self._paths.mirror is not None:
+            put = partial(self._paths.mirror.put_records, self._paths.run_dir)
+            self._retry_io(put, f"copying {step}")
 
-    def _patiently(self, action: Callable[[], object], what: str) -> None:
+    def _retry_io(self, action: Callable[[], object], what: str) -> None:
         """Disks that are full and storage that is away must not end a run at once."""
-        patiently(action, what, partial(events.tell, self._places.run_dir))
+        retry_io(action, what, partial(log_event, self._paths.run_dir))
 
     def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
         """Called when workers have failed."""
         for rank, error in sorted(worker_exceptions.items()):
             cause = getattr(error, "cause", error)
-            events.tell(
-                self._places.run_dir, f"worker {rank} failed: {type(cause).__name__}: {first_line(cause)}"
+            log_event(
+                self._paths.run_dir, f"worker {rank} failed: {type(cause).__name__}: {first_line(cause)}"
             )
 
     def _tell_workers(self, workers: int, resumed_at: int) -> None:
         if self._workers and (workers, resumed_at) != (self._workers, self._resumed_at):
             count = f"{workers} worker{'s' * (workers != 1)}"
             changed = f" instead of {self._workers}" if workers != self._workers else " again"
-            events.tell(
-                self._places.run_dir,
+            log_event(
+                self._paths.run_dir,
                 f"training goes on from step {resumed_at} with {count}{changed}",
             )
         self._workers, self._resumed_at = workers, resumed_at
@@ -213,10 +213,10 @@ def _work(config: dict[str, Any]) -> None:
     mark_progress("handing over the last checkpoint")
 
 
-def _to_go_on_from(store: CheckpointStore, recorded: int, notes: list[str]) -> Stored | None:
+def _to_go_on_from(store: CheckpointStore, recorded: int, notes: list[str]) -> StoredCheckpoint | None:
     """The newest sound checkpoint whose records have reached the run directory."""
     # Reports arrive in order, so what came before a checkpoint that Ray Train has registered is recorded.
     registered = ray.train.get_checkpoint()
     name = Path(registered.path).name if registered else ""
     steps = [stored.step for stored in store.checkpoints() if stored.name == name]
-    return store.newest_sound(max([recorded, *steps]), notes.append)
+    return store.newest_intact(max([recorded, *steps]), notes.append)

@@ -19,7 +19,7 @@ from pipeline.doctor.ray_access import check_ray
 from pipeline.doctor.resources import check_capacity, check_memory, check_nodes, look_everywhere
 from pipeline.doctor.rows import check_tasks, encodings_per_row, few_of_each, tokenizer_of
 from pipeline.experiments.assembly import check_model
-from pipeline.runs.directory import check_run
+from pipeline.runs.directory import validate_run
 from pipeline.tracking.runs import check_tracking
 from pipeline.tracking.server import is_sqlite, sqlite_path
 from pipeline.training.job import TrainJob
@@ -106,7 +106,8 @@ def _check_records(settings: Settings) -> Iterator[Finding]:
         yield from tracked
         if all(finding.ok for finding in tracked):
             yield from guarded(
-                "run directory", lambda: [Finding("run directory", True, f"{check_run(settings)} can be had")]
+                "run directory",
+                lambda: [Finding("run directory", True, f"{validate_run(settings)} can be had")],
             )
         else:
             yield Finding.skipped("run directory", "MLflow")

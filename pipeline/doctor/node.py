@@ -18,7 +18,7 @@ import pyarrow as pa
 from pyarrow.fs import FileSystem
 
 from pipeline.errors import first_line
-from pipeline.runs.checkpoints.storage import filesystem_of
+from pipeline.runs.checkpoints.storage import open_filesystem
 
 PACKAGES = ("ray", "torch", "transformers", "tokenizers", "pyarrow")
 MARK = ".camtl-doctor-"
@@ -93,7 +93,7 @@ def problem_with(folder: str, mark: str) -> str:
         mark: Name of a file that another process left in it; empty where none did.
     """
     try:
-        store, path = filesystem_of(folder)
+        store, path = open_filesystem(folder)
         if mark and _read(store, f"{path}/{mark}") != mark.encode():
             return "holds other files there than on the driver"
         leave_mark(folder, remove=True)
@@ -111,7 +111,7 @@ def leave_mark(folder: str, *, remove: bool) -> str:
         OSError: One of these cannot be done.
         ValueError: The storage cannot be reached, or gives back something else.
     """
-    store, path = filesystem_of(folder)
+    store, path = open_filesystem(folder)
     name = MARK + uuid.uuid4().hex
     with store.open_output_stream(f"{path}/{name}") as file:
         file.write(name.encode())
@@ -135,7 +135,7 @@ def reason_of(error: Exception) -> str:
 
 def remove_mark(folder: str, name: str) -> None:
     """Removes what `leave_mark` left. In a bucket PyArrow keeps the empty folder that it was in."""
-    store, path = filesystem_of(folder)
+    store, path = open_filesystem(folder)
     store.delete_file(f"{path}/{name}")
 
 

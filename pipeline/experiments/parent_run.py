@@ -9,9 +9,9 @@ import yaml
 
 from pipeline.config import RunSettings, Settings
 from pipeline.data.checks import check_writable
-from pipeline.runs.directory import CONFIG, plain
+from pipeline.runs.directory import CONFIG, to_yaml_types
 from pipeline.runs.mirror import RUN_ID
-from pipeline.tracking.runs import continue_run, start_run
+from pipeline.tracking.runs import resume_run, start_run
 from pipeline.tracking.texts import redact
 
 
@@ -49,7 +49,7 @@ def open_parent(run: RunSettings, config: Mapping[str, Any], tags: Mapping[str, 
     folder = Path(run.output_dir) / run.name
     if run.resume is not None:
         parent = (folder / RUN_ID).read_text().strip()
-        continue_run(run.tracking_uri, parent)
+        resume_run(run.tracking_uri, parent)
     else:
         told = {**tags, "run_dir": str(folder)}
         parent = start_run(run.tracking_uri, run.experiment, run.name, config, told)
@@ -78,7 +78,7 @@ def differences(folder: Path, config: Mapping[str, Any], may_change: Collection[
 
 def _text(config: Mapping[str, Any]) -> str:
     """Settings as `config.yaml` holds them."""
-    return redact(yaml.safe_dump(plain(config), sort_keys=False))
+    return redact(yaml.safe_dump(to_yaml_types(config), sort_keys=False))
 
 
 def child(settings: Settings) -> Settings:

@@ -15,10 +15,10 @@ from pipeline.config import Settings
 from pipeline.data.checks import check_data
 from pipeline.data.preparation.prepared import read_labels
 from pipeline.experiments.assembly import check_model, job_for, job_without_data, load_data, tasks_of
-from pipeline.runs import events
-from pipeline.runs.checkpoints.retry import patiently
-from pipeline.runs.directory import check_run, open_run, places_of
-from pipeline.runs.monitor import Follower, Scored
+from pipeline.runs.checkpoints.retry import retry_io
+from pipeline.runs.directory import create_or_resume_run, run_paths, validate_run
+from pipeline.runs.events import log_event
+from pipeline.runs.monitor import OnScores, RunMonitor
 from pipeline.runs.records import last_step
 from pipeline.runs.results import log_results, write_results
 from pipeline.sampling.epoch_bound import epochs_beyond
@@ -44,7 +44,7 @@ def check(settings: Settings) -> tuple[tuple[Task, ...], CaMtlModel]:
     tasks = tasks_of(settings)
     shape = check_model(job_without_data(settings, tasks))
     check_data(settings, tasks)
-    check_run(settings)
+    validate_run(settings)
     cluster.connect()
     if settings.cluster.num_workers != 0:
         cluster.check_resources(settings.cluster.num_workers, settings.cluster.cpus_per_worker)
@@ -56,7 +56,7 @@ def train(
     show: Show = print,
     *,
     tags: Mapping[str, str] | None = None,
-    scored: Scored | None = None,
+    scored: OnScores | None = None,
 ) -> dict[str, Any]:
     """Run a training from its settings to its results.
 
@@ -81,7 +81,7 @@ def train(
     baseline = majority(tasks, [read_labels(split) for split in data.train], data.evals)
     make_feed = feed_in_process if settings.cluster.num_workers == 0 else feed_with_ray_data
     feed = make_feed(data.train, settings.data.in_memory_bytes)
-    run_dir, run_id = open_run(settings, tags)
+    run_dir, run_id = create_or_resume_run(settings, tags)
     tracker = Tracker(settings.run.tracking_uri, run_id)
     status = "FAILED"
     try:
@@ -98,24 +98,24 @@ def train(
                 f"sampler.max_epochs_per_task {mixture.options.max_epochs:g} cannot hold for {candidates} candidates "
                 f"of {rows} rows: every task is drawn {beyond:.1f} times"
             )
-        places = places_of(settings)
-        follower = Follower(
+        paths = run_paths(settings)
+        monitor = RunMonitor(
             run_dir,
             mixture.tasks,
             mixture.max_steps,
             tracker,
             show,
             from_step=last_step(run_dir),  # of the run that is continued
-            store=places.store if job.evaluate_elsewhere else None,
+            store=paths.store if job.evaluate_elsewhere else None,
             scored=scored,
         )
         with contextlib.ExitStack() as stack:
-            with follower:
+            with monitor:
                 best = stack.enter_context(
-                    launch.launch(job, feed, data.evals, settings.cluster, places, follower.poll)
+                    launch.launch(job, feed, data.evals, settings.cluster, paths, monitor.poll)
                 )
             write = partial(write_results, run_dir, tasks, best, mixture.sizes, settings.run.seed, baseline)
-            results = patiently(write, "writing the results", partial(events.tell, run_dir))
+            results = retry_io(write, "writing the results", partial(log_event, run_dir))
             from pipeline.serving.pyfunc import save_pyfunc  # loads mlflow.pyfunc, which takes seconds
 
             log_results(run_dir, tasks, tracker, save_pyfunc)

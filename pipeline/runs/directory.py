@@ -14,16 +14,16 @@ from pyarrow.fs import FileType
 from pipeline.config import Settings
 from pipeline.data.checks import check_writable
 from pipeline.errors import first_line
-from pipeline.runs.checkpoints.storage import below, filesystem_of
+from pipeline.runs.checkpoints.storage import join_path, open_filesystem
 from pipeline.runs.checkpoints.store import CheckpointStore
-from pipeline.runs.mirror import MIRROR, RUN_ID, Mirror, mirror_in
-from pipeline.tracking.runs import check_tracking, continue_run, start_run
+from pipeline.runs.mirror import MIRROR, RUN_ID, Mirror, find_mirror
+from pipeline.tracking.runs import check_tracking, resume_run, start_run
 from pipeline.tracking.texts import redact
 
 CONFIG, CHECKPOINTS = "config.yaml", "checkpoints"
 
 
-def check_run(settings: Settings) -> Path:
+def validate_run(settings: Settings) -> Path:
     """The run directory, where it can be had; nothing is written.
 
     Raises:
@@ -32,7 +32,7 @@ def check_run(settings: Settings) -> Path:
     """
     run = settings.run
     run_dir = Path(run.output_dir) / run.name
-    stored_run = run.resume and mirror_in(run.resume)
+    stored_run = run.resume and find_mirror(run.resume)
     if run.resume is not None and not (run_dir / RUN_ID).is_file():
         if not stored_run:
             raise ValueError(f"run.resume: {run_dir} is not a run directory (it has no {RUN_ID})")
@@ -62,13 +62,13 @@ def check_run(settings: Settings) -> Path:
     return run_dir
 
 
-def open_run(settings: Settings, tags: Mapping[str, str] | None = None) -> tuple[Path, str]:
+def create_or_resume_run(settings: Settings, tags: Mapping[str, str] | None = None) -> tuple[Path, str]:
     """The run directory and its MLflow run, new or continued; a new one gets `tags`.
 
     Raises:
-        ValueError: as `check_run` does.
+        ValueError: as `validate_run` does.
     """
-    run_dir, run = check_run(settings), settings.run
+    run_dir, run = validate_run(settings), settings.run
     try:
         run_dir.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:  # not every file system tells before
@@ -76,13 +76,13 @@ def open_run(settings: Settings, tags: Mapping[str, str] | None = None) -> tuple
             f"run.output_dir {run.output_dir} cannot be written ({error.strerror}): give another one"
         ) from error
     if run.resume is not None:
-        if not run_dir.exists() and (mirror := mirror_in(run.resume)):
+        if not run_dir.exists() and (mirror := find_mirror(run.resume)):
             fetching = run_dir.with_name(f".{run_dir.name}.fetching")
             shutil.rmtree(fetching, ignore_errors=True)
             mirror.fetch(fetching)
             os.replace(fetching, run_dir)
         run_id = (run_dir / RUN_ID).read_text().strip()
-        continue_run(run.tracking_uri, run_id)
+        resume_run(run.tracking_uri, run_id)
         return run_dir, run_id
     parameters = asdict(settings)
     told = {"run_dir": str(run_dir), **(tags or {})}
@@ -97,15 +97,15 @@ def open_run(settings: Settings, tags: Mapping[str, str] | None = None) -> tuple
     if stored := _stored(settings):
         stored[0].delete_dir(stored[1])
     run_dir.mkdir()
-    (run_dir / CONFIG).write_text(redact(yaml.safe_dump(plain(parameters), sort_keys=False)))
+    (run_dir / CONFIG).write_text(redact(yaml.safe_dump(to_yaml_types(parameters), sort_keys=False)))
     (run_dir / RUN_ID).write_text(run_id + "\n")
-    if mirror := places_of(settings).mirror:
+    if mirror := run_paths(settings).mirror:
         mirror.put(run_dir, (CONFIG, RUN_ID))
     return run_dir, run_id
 
 
 @dataclass(frozen=True)
-class Places:
+class RunPaths:
     """Where a run keeps what.
 
     Attributes:
@@ -119,13 +119,13 @@ class Places:
     mirror: Mirror | None = None
 
 
-def places_of(settings: Settings) -> Places:
+def run_paths(settings: Settings) -> RunPaths:
     """The places of a run; one in this process keeps everything in its run directory."""
     run_dir, storage_path = Path(settings.run.output_dir) / settings.run.name, _storage_path(settings)
     if storage_path is None:
-        return Places(run_dir, CheckpointStore(str(run_dir / CHECKPOINTS)))
-    root = below(storage_path, settings.run.name)
-    return Places(run_dir, CheckpointStore(below(root, CHECKPOINTS)), Mirror(below(root, MIRROR)))
+        return RunPaths(run_dir, CheckpointStore(str(run_dir / CHECKPOINTS)))
+    root = join_path(storage_path, settings.run.name)
+    return RunPaths(run_dir, CheckpointStore(join_path(root, CHECKPOINTS)), Mirror(join_path(root, MIRROR)))
 
 
 def _storage_path(settings: Settings) -> str | None:
@@ -137,7 +137,7 @@ def _stored(settings: Settings) -> tuple[Any, str] | None:
     storage_path = _storage_path(settings)
     if storage_path is None:
         return None
-    store, path = filesystem_of(below(storage_path, settings.run.name))
+    store, path = open_filesystem(join_path(storage_path, settings.run.name))
     try:
         return (store, path) if store.get_file_info(path).type == FileType.Directory else None
     except (OSError, pa.ArrowException) as error:
@@ -146,8 +146,8 @@ def _stored(settings: Settings) -> tuple[Any, str] | None:
         ) from error
 
 
-def plain(value: Any) -> Any:
+def to_yaml_types(value: Any) -> Any:
     """Settings as YAML has them: lists for tuples."""
     if isinstance(value, Mapping):
-        return {name: plain(item) for name, item in value.items()}
-    return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+        return {name: to_yaml_types(item) for name, item in value.items()}
+    return [to_yaml_types(item) for item in value] if isinstance(value, (list, tuple)) else value

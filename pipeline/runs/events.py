@@ -11,7 +11,7 @@ from pathlib import Path
 EVENTS = "events.jsonl"
 
 
-def tell(run_dir: str | Path, text: str) -> None:
+def log_event(run_dir: str | Path, text: str) -> None:
     """Add a line."""
     line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="seconds"), "text": text})
     try:
@@ -21,7 +21,7 @@ def tell(run_dir: str | Path, text: str) -> None:
         print(f"{text} ({EVENTS} cannot be written: {error.strerror})", flush=True)
 
 
-def read(run_dir: str | Path) -> list[str]:
+def read_events(run_dir: str | Path) -> list[str]:
     """All lines' texts in order; a last one that is just being written is left for later."""
     path = Path(run_dir) / EVENTS
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []

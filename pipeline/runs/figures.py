@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pipeline.runs.plotting import COLOURS, INK, STYLES, save, undecorated
+from pipeline.runs.plotting import COLOURS, INK, STYLES, save_figure, style_axes
 
 
 def mix_figure(mix: pyarrow.Table, path: str) -> None:
@@ -56,12 +56,12 @@ def mix_figure(mix: pyarrow.Table, path: str) -> None:
         panel.set_title(title, loc="left", fontsize=10, color=INK)
         panel.set_ylim(bottom=0)
         panel.margins(x=0.01)
-        undecorated(panel)
+        style_axes(panel)
     panels[-1].set_xlabel("step", color=INK)
     panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     lines, names = panels[0].get_legend_handles_labels()
     figure.legend(lines, names, loc="outside right upper", frameon=False, handlelength=3)
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def scores_figure(results: Mapping[str, Any], majority: Mapping[str, Mapping[str, float]], path: str) -> None:
@@ -99,11 +99,11 @@ def scores_figure(results: Mapping[str, Any], majority: Mapping[str, Mapping[str
     panel.set_xlim(min(0.0, *bars) * 1.1, 107)
     panel.set_xticks(range(0, 101, 20))
     panel.set_xlabel("mean of the task's metrics (0–100)", color=INK)
-    undecorated(panel, grid="x")
+    style_axes(panel, grid="x")
     panel.tick_params(axis="y", length=0)
     handles: list[Any] = [model, answer]
     figure.legend(handles, ["model", "majority answer"], loc="outside upper right", ncols=2, frameon=False)
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def _by_step_and_task(

@@ -10,20 +10,20 @@ from pathlib import Path
 
 from pyarrow.fs import FileSelector, FileType
 
-from pipeline.runs.checkpoints.storage import below, filesystem_of, is_uri
+from pipeline.runs.checkpoints.storage import is_uri, join_path, open_filesystem
 from pipeline.runs.events import EVENTS
-from pipeline.runs.records import CHUNKS, SUMMARY, chunks
+from pipeline.runs.records import CHUNKS, SUMMARY, list_chunks
 
 MIRROR, RUN_ID = "run", ".mlflow_run_id"
 
 
-def mirror_in(place: str) -> "Mirror | None":
+def find_mirror(place: str) -> "Mirror | None":
     """The copy that a run's folder in storage holds; None where the place is a run directory itself.
 
     Raises:
         ValueError: an address where no run was stored, or that cannot be reached.
     """
-    mirror = Mirror(below(place, MIRROR))
+    mirror = Mirror(join_path(place, MIRROR))
     if is_uri(place):
         mirror.read(RUN_ID)
         return mirror
@@ -39,7 +39,7 @@ class Mirror:
 
     def put(self, run_dir: Path, names: Sequence[str]) -> None:
         """Copy files of the run directory, by their names in it."""
-        fs, root = filesystem_of(self.root)
+        fs, root = open_filesystem(self.root)
         for name in names:
             place = f"{root}/{name}"
             fs.create_dir(place.rpartition("/")[0])
@@ -48,8 +48,8 @@ class Mirror:
 
     def put_records(self, run_dir: Path) -> None:
         """Copy the last chunk, and remove those that it replaced."""
-        fs, root = filesystem_of(self.root)
-        here = [chunk.name for chunk in chunks(run_dir)]
+        fs, root = open_filesystem(self.root)
+        here = [chunk.name for chunk in list_chunks(run_dir)]
         for info in fs.get_file_info(FileSelector(f"{root}/{CHUNKS}", allow_not_found=True)):
             if info.base_name not in here:
                 fs.delete_dir(info.path)
@@ -64,7 +64,7 @@ class Mirror:
         Raises:
             ValueError: it is not there, or storage cannot be reached.
         """
-        fs, root = filesystem_of(self.root)
+        fs, root = open_filesystem(self.root)
         try:
             with fs.open_input_stream(f"{root}/{name}") as stream:
                 content: bytes = stream.read()
@@ -74,7 +74,7 @@ class Mirror:
 
     def fetch(self, run_dir: Path) -> None:
         """Write the copy into an empty run directory: whole chunks, and the other files."""
-        fs, root = filesystem_of(self.root)
+        fs, root = open_filesystem(self.root)
         files = [
             info.path.removeprefix(root).lstrip("/")
             for info in fs.get_file_info(FileSelector(root, recursive=True))

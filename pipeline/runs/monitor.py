@@ -11,16 +11,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.runs.checkpoints.store import CheckpointStore, step_of
-from pipeline.runs.events import read
-from pipeline.runs.records import chunks, read_summary
+from pipeline.runs.events import read_events
+from pipeline.runs.records import list_chunks, read_summary
 from pipeline.tracking.tracker import Tracker
 
 POLL_SECONDS = 0.5
 SCORES_SECONDS = 5.0
-Scored = Callable[[int, float, int], None]  # step, average, rows trained so far
+OnScores = Callable[[int, float, int], None]  # step, average, rows trained so far
 
 
-class Follower:
+class RunMonitor:
     """Reads chunks as they appear; each is told once, also when a resumed run writes it again."""
 
     def __init__(
@@ -33,7 +33,7 @@ class Follower:
         *,
         from_step: int = 0,
         store: CheckpointStore | None = None,
-        scored: Scored | None = None,
+        scored: OnScores | None = None,
     ) -> None:
         """`show` takes a line of progress; chunks up to `from_step` were shown by an earlier run.
 
@@ -55,12 +55,12 @@ class Follower:
         self._rows_trained = 0
         self._looked = time.monotonic()
         self._scored: set[str] = set()
-        self._events_told = len(read(run_dir))
+        self._events_told = len(read_events(run_dir))
         self._stop = threading.Event()
         self._one_at_a_time = threading.Lock()  # a run in this process polls too, beside the thread
         self._thread = threading.Thread(target=self._follow, name="follow", daemon=True)
 
-    def __enter__(self) -> "Follower":
+    def __enter__(self) -> "RunMonitor":
         self._thread.start()
         return self
 
@@ -77,7 +77,7 @@ class Follower:
     def poll(self) -> None:
         """Tell what is new."""
         with self._one_at_a_time:
-            for text in read(self._run_dir)[self._events_told :]:
+            for text in read_events(self._run_dir)[self._events_told :]:
                 self._show(text)
                 self._events_told += 1
             self._tell()
@@ -100,7 +100,7 @@ class Follower:
         self._tracker.flush()
 
     def _tell(self) -> None:
-        for chunk in chunks(self._run_dir):
+        for chunk in list_chunks(self._run_dir):
             if int(chunk.name) <= self._told:
                 continue
             try:

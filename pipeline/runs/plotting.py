@@ -14,7 +14,7 @@ INK = "#333333"
 PALE = "#BBBBBB"
 
 
-def undecorated(panel: Axes, grid: Literal["x", "y"] = "y") -> None:
+def style_axes(panel: Axes, grid: Literal["x", "y"] = "y") -> None:
     panel.spines[["top", "right"]].set_visible(False)
     panel.spines[["left", "bottom"]].set_color(PALE)
     panel.tick_params(colors=INK)
@@ -22,7 +22,7 @@ def undecorated(panel: Axes, grid: Literal["x", "y"] = "y") -> None:
     panel.set_axisbelow(True)
 
 
-def save(figure: Figure, path: str) -> None:
+def save_figure(figure: Figure, path: str) -> None:
     """Writes the PNG under its name only when it is whole."""
     FigureCanvasAgg(figure)
     unfinished = f"{path}.part"

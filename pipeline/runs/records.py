@@ -56,7 +56,7 @@ def write_chunk(run_dir: str | Path, records: Sequence[Records], tasks: Sequence
     except OSError:
         shutil.rmtree(temporary, ignore_errors=True)  # a full disk is not to stay fuller
         raise
-    for chunk in chunks(run_dir):
+    for chunk in list_chunks(run_dir):
         if int(chunk.name) > first.resumed_at and int(chunk.name) >= first.first_step:
             replaced = root / f".replaced-{chunk.name}"
             os.rename(chunk, replaced)
@@ -75,14 +75,14 @@ def _write(folder: Path, records: Sequence[Records], tasks: Sequence[str]) -> No
     (folder / SUMMARY).write_text(json.dumps({**span, **(first.summary or {})}))
 
 
-def chunks(run_dir: str | Path) -> list[Path]:
+def list_chunks(run_dir: str | Path) -> list[Path]:
     """Complete chunks, in order of steps."""
     return sorted(path for path in (Path(run_dir) / CHUNKS).glob("[0-9]*") if path.is_dir())
 
 
 def last_step(run_dir: str | Path) -> int:
     """The last step that is recorded; 0 where there is none."""
-    return max((int(chunk.name) for chunk in chunks(run_dir)), default=0)
+    return max((int(chunk.name) for chunk in list_chunks(run_dir)), default=0)
 
 
 def read_summary(chunk: Path) -> dict[str, Any]:
@@ -91,9 +91,9 @@ def read_summary(chunk: Path) -> dict[str, Any]:
     return summary
 
 
-def merge(run_dir: str | Path, name: str) -> pa.Table:
+def merge_chunks(run_dir: str | Path, name: str) -> pa.Table:
     """All chunks' `name` (`mix.parquet` or `rows.parquet`) as one file in the run directory."""
-    table = pa.concat_tables([pq.read_table(chunk / name) for chunk in chunks(run_dir)])
+    table = pa.concat_tables([pq.read_table(chunk / name) for chunk in list_chunks(run_dir)])
     target = Path(run_dir) / name
     pq.write_table(table, target.with_suffix(".writing"))
     os.replace(target.with_suffix(".writing"), target)

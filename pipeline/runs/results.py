@@ -16,7 +16,7 @@ from pipeline.runs.checkpoints.checkpoint import MODEL
 from pipeline.runs.directory import CONFIG
 from pipeline.runs.figures import mix_figure, scores_figure
 from pipeline.runs.model_card import model_card
-from pipeline.runs.records import chunks, merge, read_summary
+from pipeline.runs.records import list_chunks, merge_chunks, read_summary
 from pipeline.tasks.base import Task
 from pipeline.tracking.tracker import SaveModel, Tracker
 
@@ -48,14 +48,14 @@ def write_results(
         OSError: the run directory cannot be written.
     """
     checkpoint, reported = best
-    mix, rows = merge(run_dir, "mix.parquet"), merge(run_dir, "rows.parquet")
+    mix, rows = merge_chunks(run_dir, "mix.parquet"), merge_chunks(run_dir, "rows.parquet")
     model: CaMtlModel = CaMtlModel.from_pretrained(checkpoint / MODEL)
     freeze(model, reported["freeze"])
     by_task = sampling(
         mix,
         rows,
         dict(zip([task.name for task in tasks], rows_available, strict=True)),
-        scored=any(read_summary(chunk)["rows_scored"] for chunk in chunks(run_dir)),
+        scored=any(read_summary(chunk)["rows_scored"] for chunk in list_chunks(run_dir)),
     )
     results = {
         **reported["scores"],
@@ -150,7 +150,7 @@ def totals(run_dir: Path, by_task: Mapping[str, Mapping[str, Any]]) -> dict[str,
         `data_wait_fraction`: share of those seconds spent waiting for rows;
         `padding_fraction`: share of padding among the tokens computed, in scoring and in training.
     """
-    summaries = [read_summary(chunk) for chunk in chunks(run_dir)]
+    summaries = [read_summary(chunk) for chunk in list_chunks(run_dir)]
 
     def total(name: str) -> float:
         return float(sum(summary[name] for summary in summaries))

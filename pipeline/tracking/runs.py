@@ -68,7 +68,7 @@ def start_run(
     return run_id
 
 
-def continue_run(tracking_uri: str, run_id: str) -> None:
+def resume_run(tracking_uri: str, run_id: str) -> None:
     """Marks a run as running again, for a job that resumes; its parameters stay what they were.
 
     Raises:

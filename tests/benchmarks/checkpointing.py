@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from pipeline.config import DataSettings, ModelSettings, RunSettings, SamplerSettings, Settings, TrainSettings
 from pipeline.experiments.train import train
-from pipeline.runs.records import chunks, read_summary
+from pipeline.runs.records import list_chunks, read_summary
 
 GLUE = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte")
 ROUND_STEPS = 25
@@ -85,7 +85,7 @@ def main() -> None:
         data = arguments.data and str(Path(arguments.data).absolute())
         settings = settings_of(Path(name), data, arguments.pairs, arguments.every)
         train(settings, lambda line: print(line, flush=True))
-        summaries = [read_summary(chunk) for chunk in chunks(Path(name) / "runs" / "run")]
+        summaries = [read_summary(chunk) for chunk in list_chunks(Path(name) / "runs" / "run")]
     found = costs(summaries, arguments.pairs, arguments.every)
     for (saved, saved_tokens), (plain, plain_tokens) in found:
         print(

@@ -33,8 +33,8 @@ from pipeline.config import DataSettings, SamplerSettings, Settings, TrainSettin
 from pipeline.data.preparation.prepared import read_table
 from pipeline.experiments.assembly import job_for, load_data
 from pipeline.runs.checkpoints.store import CheckpointStore
-from pipeline.runs.directory import CHECKPOINTS, Places
-from pipeline.runs.records import chunks, read_summary
+from pipeline.runs.directory import CHECKPOINTS, RunPaths
+from pipeline.runs.records import list_chunks, read_summary
 from pipeline.sampling.batches import Fetch, fetch_from_memory
 from pipeline.sampling.feed import Feed
 from pipeline.sampling.plan import plan_round
@@ -91,7 +91,7 @@ def run(settings: Settings, tasks: tuple[Task, ...], run_dir: Path) -> list[dict
     data = load_data(settings, tasks)
     job = job_for(settings, tasks, tuple(split.rows for split in data.train))
     run_dir.mkdir()
-    places = Places(run_dir, CheckpointStore(str(run_dir / CHECKPOINTS)))
+    paths = RunPaths(run_dir, CheckpointStore(str(run_dir / CHECKPOINTS)))
     feeds: dict[str, Feed] = {
         "memory": partial(fetch_from_memory, [read_table(split) for split in data.train]),
         "ray_data": feed_with_ray_data(data.train, None),
@@ -99,9 +99,9 @@ def run(settings: Settings, tasks: tuple[Task, ...], run_dir: Path) -> list[dict
     }
     assert tuple(feeds) == FEEDS
     feed = partial(in_turn, list(feeds.values()))
-    with launch(job, feed, data.evals, settings.cluster, places, lambda: None):
+    with launch(job, feed, data.evals, settings.cluster, paths, lambda: None):
         pass
-    return [read_summary(chunk) for chunk in chunks(run_dir)]
+    return [read_summary(chunk) for chunk in list_chunks(run_dir)]
 
 
 def rates(rounds: Sequence[dict[str, Any]]) -> dict[str, float]:

@@ -62,7 +62,7 @@ from pipeline.cluster.workers import Follow
 from pipeline.config import SamplerSettings, Settings, TrainSettings
 from pipeline.experiments.assembly import job_for
 from pipeline.runs.checkpoints.store import CheckpointStore
-from pipeline.runs.directory import CHECKPOINTS, Places
+from pipeline.runs.directory import CHECKPOINTS, RunPaths
 from pipeline.runs.records import Records
 from pipeline.sampling.plan import plan_round
 from pipeline.sampling.ray_data import configure_ray_data, fetch_with_ray_data
@@ -207,7 +207,7 @@ def run(workers: int, steps: int, seconds: float, sets: Sequence[Any], folder: P
             storage_path=str(run_dir),
             callbacks=[
                 Follow(
-                    Places(run_dir, CheckpointStore(str(run_dir / CHECKPOINTS))), job.mixture.tasks, keep=1
+                    RunPaths(run_dir, CheckpointStore(str(run_dir / CHECKPOINTS))), job.mixture.tasks, keep=1
                 )
             ],
         ),

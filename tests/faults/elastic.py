@@ -22,7 +22,7 @@ from pathlib import Path
 import transformers
 from ray.cluster_utils import Cluster
 
-from pipeline.runs.records import last_step, merge
+from pipeline.runs.records import last_step, merge_chunks
 from tests.conftest import save_tokenizer
 from tests.faults.servers import free_port
 from tests.toy import save_encoder
@@ -74,7 +74,7 @@ def wait_until(reached: Callable[[], bool], job: subprocess.Popen[bytes], log: P
 
 def workers_by_step(run_dir: Path) -> dict[int, int]:
     """{step: ranks that trained rows in it}."""
-    rows = merge(run_dir, "rows.parquet").group_by("step").aggregate([("rank", "count_distinct")])
+    rows = merge_chunks(run_dir, "rows.parquet").group_by("step").aggregate([("rank", "count_distinct")])
     return dict(zip(rows["step"].to_pylist(), rows["rank_count_distinct"].to_pylist(), strict=True))
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.runs import events
+from pipeline.runs.events import read_events
 from tests.faults.place import Place
 from tests.faults.scripted_run import LIMIT, NotSurvived, ScriptedRun
 from tests.faults.servers import wait_until
@@ -107,7 +107,7 @@ def preempt_node(scene: Scene) -> None:
 
 def saved_for_notices(run_dir: Path) -> list[int]:
     """Steps of the checkpoints that a run has saved because a node was to be taken away."""
-    return [int(found[1]) for text in events.read(run_dir) if (found := PREEMPTION_TOLD.search(text))]
+    return [int(found[1]) for text in read_events(run_dir) if (found := PREEMPTION_TOLD.search(text))]
 
 
 def kill_mlflow(scene: Scene) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from pipeline.config import Settings
-from pipeline.runs.records import chunks
+from pipeline.runs.records import list_chunks
 
 ROOT = Path(__file__).parents[2]
 LIMIT = 900.0  # seconds without a new step, its start included, on a machine that does other things too
@@ -91,7 +91,7 @@ class ScriptedRun:
     @property
     def step(self) -> int:
         """The newest step that is recorded."""
-        return max((int(chunk.name) for chunk in chunks(self.run_dir)), default=0)
+        return max((int(chunk.name) for chunk in list_chunks(self.run_dir)), default=0)
 
     def tail(self, lines: int = 15) -> str:
         """The end of what it printed."""

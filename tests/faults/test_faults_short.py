@@ -21,8 +21,8 @@ from ray.train.v2.api.exceptions import WorkerGroupError
 
 from pipeline.config import Settings
 from pipeline.experiments.train import train
-from pipeline.runs import events
-from pipeline.runs.records import chunks, last_step
+from pipeline.runs.events import read_events
+from pipeline.runs.records import last_step, list_chunks
 from tests.faults.faults import TRAIN_WORKER
 from tests.faults.place import SmallDisk
 from tests.faults.same_run import curve_differences, curves, differences, parameters, shown_secrets
@@ -59,7 +59,7 @@ def meanwhile(run_dir: Path, step: int, strike: Callable[[], None]) -> Iterator[
 
     def watch() -> None:
         while not over.is_set():
-            if any(int(chunk.name) >= step for chunk in chunks(run_dir)):
+            if any(int(chunk.name) >= step for chunk in list_chunks(run_dir)):
                 struck.append(True)
                 strike()
                 return
@@ -173,7 +173,7 @@ def test_a_run_in_the_drivers_process_waits_for_room_on_its_disk(
     try:
         with meanwhile(run_dir, 3, fill_for_a_while):
             train(settings, lambda _: None)
-        told = events.read(run_dir)
+        told = read_events(run_dir)
         assert any(re.search(r"of step \d+ was [1-9]\d* s late: .*No space left", line) for line in told), (
             told
         )

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from pipeline.experiments.compare.groups import Group
 from pipeline.experiments.compare.statistics import spread
 from pipeline.experiments.compare.table import score_values
-from pipeline.runs.plotting import COLOURS, INK, save, undecorated
+from pipeline.runs.plotting import COLOURS, INK, save_figure, style_axes
 
 MARKERS = "osD^v<>"  # one for every eight groups
 
@@ -47,7 +47,7 @@ def compare_figure(groups: Sequence[Group], path: str) -> None:
     panel.set_yticks(range(len(tasks)), list(tasks))
     panel.invert_yaxis()
     panel.set_xlabel("mean of the task's metrics (0–100), ± standard deviation over seeds", color=INK)
-    undecorated(panel, grid="x")
+    style_axes(panel, grid="x")
     panel.tick_params(axis="y", length=0)
     figure.legend(loc="outside upper left", frameon=False, ncols=1)
-    save(figure, path)
+    save_figure(figure, path)

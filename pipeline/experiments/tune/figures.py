@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from pipeline.experiments.tune.log import FINISHED, TrialRecord
 from pipeline.experiments.tune.search import optuna_space
 from pipeline.experiments.tune.space import Dimension, Space
-from pipeline.runs.plotting import COLOURS, INK, PALE, save, undecorated
+from pipeline.runs.plotting import COLOURS, INK, PALE, save_figure, style_axes
 
 FEWEST_FOR_IMPORTANCE = 4
 
@@ -60,10 +60,10 @@ def parallel_figure(space: Space, records: Sequence[TrialRecord], path: Path) ->
     panel.set_yticks([])
     panel.set_ylim(-0.05, 1.05)
     panel.margins(x=0.08)
-    undecorated(panel)
+    style_axes(panel)
     panel.grid(False)
     panel.set_title("Trials; dashed ones were stopped early or failed", loc="left", fontsize=10, color=INK)
-    save(figure, str(path))
+    save_figure(figure, str(path))
 
 
 def _colours(values: np.ndarray, norm: Normalize) -> list[Any]:
@@ -114,8 +114,8 @@ def importance_figure(space: Space, finished: Sequence[TrialRecord], path: Path)
     panel.barh(names, [shares[name] for name in names], height=0.6, color=COLOURS[0])
     panel.set_xlim(0, 1)
     panel.set_xlabel(f"share of the averages' variance over {len(finished)} finished trials", color=INK)
-    undecorated(panel, grid="x")
-    save(figure, str(path))
+    style_axes(panel, grid="x")
+    save_figure(figure, str(path))
     return True
 
 
@@ -133,5 +133,5 @@ def pareto_figure(
         panel.annotate(str(record.number), place, (6, 4), textcoords="offset points", fontsize=8, color=INK)
     panel.set_xlabel(other.replace("_", " "), color=INK)
     panel.set_ylabel("average", color=INK)
-    undecorated(panel)
-    save(figure, str(path))
+    style_axes(panel)
+    save_figure(figure, str(path))

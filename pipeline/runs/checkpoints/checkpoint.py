@@ -124,7 +124,7 @@ def load_checkpoint(
     try:
         saved = json.loads((folder / STATE).read_text())
         state = SamplerState.from_dict(saved["sampler"])
-        differing = differences(saved["fingerprint"], fingerprint)
+        differing = fingerprint_differences(saved["fingerprint"], fingerprint)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"checkpoint {folder} has no {STATE} that can be read ({type(error).__name__}: {error}): "
@@ -142,7 +142,7 @@ def load_checkpoint(
     return state
 
 
-def differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def fingerprint_differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What a run has other than the one that was saved, a clause for each value.
 
     Args:

@@ -11,7 +11,7 @@ LONGEST_PAUSE = 30.0
 Result = TypeVar("Result")
 
 
-def patiently(action: Callable[[], Result], what: str, tell: Callable[[str], object]) -> Result:
+def retry_io(action: Callable[[], Result], what: str, tell: Callable[[str], object]) -> Result:
     """Do something with storage, again and again until it succeeds.
 
     Args:

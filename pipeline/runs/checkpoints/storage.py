@@ -11,18 +11,18 @@ def is_uri(place: str) -> bool:
     return "://" in place
 
 
-def below(place: str, *parts: str) -> str:
+def join_path(place: str, *parts: str) -> str:
     """A folder below another one; both are local paths or URIs, whose query stays at the end."""
     base, mark, query = place.partition("?") if is_uri(place) else (place, "", "")
     return "/".join([base.rstrip("/"), *parts]) + mark + query
 
 
-def name_of(place: str) -> str:
+def last_part(place: str) -> str:
     """The last part of a path or URI."""
     return (place.partition("?")[0] if is_uri(place) else place).rstrip("/").rpartition("/")[2]
 
 
-def filesystem_of(place: str) -> tuple[FileSystem, str]:
+def open_filesystem(place: str) -> tuple[FileSystem, str]:
     """PyArrow's file system and the path in it. Credentials come from the environment.
 
     Raises:

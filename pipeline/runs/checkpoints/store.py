@@ -24,7 +24,7 @@ from ray.train import Checkpoint
 
 from pipeline.errors import first_line
 from pipeline.runs.checkpoints.checkpoint import MANIFEST, NOT_EVALUATED, DamagedCheckpointError, verify
-from pipeline.runs.checkpoints.storage import filesystem_of
+from pipeline.runs.checkpoints.storage import open_filesystem
 
 SCORES = "scores"
 _NAME = re.compile(r"step-(\d{9,})-[0-9a-f]{8}")
@@ -41,7 +41,7 @@ def step_of(name: str) -> int:
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredCheckpoint:
     """A whole checkpoint in the store.
 
     Attributes:
@@ -73,7 +73,7 @@ class CheckpointStore:
     def __init__(self, root: str) -> None:
         """`root`: local folder or URI; it need not be there yet."""
         self.root = root
-        self._fs, self._path = filesystem_of(root)
+        self._fs, self._path = open_filesystem(root)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return CheckpointStore, (self.root,)
@@ -84,11 +84,11 @@ class CheckpointStore:
         numbers = [int(name[8:]) for name in found if re.fullmatch(r"attempt-\d+", name)]
         return f"attempt-{max(numbers, default=0) + 1:03d}"
 
-    def checkpoints(self) -> list[Stored]:
+    def checkpoints(self) -> list[StoredCheckpoint]:
         """All whole ones, judged by the sizes of their files, by step; of equal steps the later attempt's last."""
         return [stored for stored, problem in self._sealed() if not problem]
 
-    def _sealed(self) -> list[tuple[Stored, str]]:
+    def _sealed(self) -> list[tuple[StoredCheckpoint, str]]:
         """All that have a manifest, by step, each with what is seen to be wrong with it at a glance."""
         files: dict[str, dict[str, FileInfo]] = {}
         for info in self._fs.get_file_info(self._below(recursive=True)):
@@ -105,14 +105,14 @@ class CheckpointStore:
 
     def _judged(
         self, folder: str, there: Mapping[str, FileInfo], late: Mapping[str, Any]
-    ) -> tuple[Stored, str]:
+    ) -> tuple[StoredCheckpoint, str]:
         name = folder.rpartition("/")[2]
         try:
             told = json.loads(self._read(f"{folder}/{MANIFEST}"))
             sizes = {file: told["files"][file]["bytes"] for file in told["files"]}
-            stored = Stored(name, folder, int(told["metrics"]["step"]), {**told["metrics"], **late})
+            stored = StoredCheckpoint(name, folder, int(told["metrics"]["step"]), {**told["metrics"], **late})
         except (OSError, ValueError, KeyError, TypeError):
-            return Stored(
+            return StoredCheckpoint(
                 name, folder, step_of(name), {"average": NOT_EVALUATED}
             ), f"its {MANIFEST} cannot be read"
         for file, size in sizes.items():
@@ -122,12 +122,12 @@ class CheckpointStore:
                 return stored, f"{file} has {there[file].size} of {size} bytes"
         return stored, ""
 
-    def best(self) -> Stored | None:
+    def best(self) -> StoredCheckpoint | None:
         """The one of the highest average; of equals the earliest."""
         return _best(self.checkpoints())
 
     @contextlib.contextmanager
-    def local(self, stored: Stored) -> Iterator[Path]:
+    def local(self, stored: StoredCheckpoint) -> Iterator[Path]:
         """Its folder on this machine, read through and found to be what was saved.
 
         Raises:
@@ -138,11 +138,11 @@ class CheckpointStore:
             verify(Path(folder))
             yield Path(folder)
 
-    def as_checkpoint(self, stored: Stored) -> Checkpoint:
+    def as_checkpoint(self, stored: StoredCheckpoint) -> Checkpoint:
         """The same for Ray Train."""
         return Checkpoint(stored.path, self._fs)
 
-    def newest_sound(self, up_to: int, tell: Callable[[str], None]) -> Stored | None:
+    def newest_intact(self, up_to: int, tell: Callable[[str], None]) -> StoredCheckpoint | None:
         """The newest checkpoint that is what was saved; damaged ones are told of and passed over.
 
         Args:
@@ -198,7 +198,7 @@ class CheckpointStore:
             if stored.name not in kept:
                 self._remove(stored)
 
-    def _remove(self, stored: Stored) -> None:
+    def _remove(self, stored: StoredCheckpoint) -> None:
         with contextlib.suppress(OSError):  # the manifest goes first: what is left is no checkpoint
             self._fs.delete_file(f"{stored.path}/{MANIFEST}")
             self._fs.delete_dir(stored.path)
@@ -244,6 +244,6 @@ class CheckpointStore:
         return content
 
 
-def _best(found: Sequence[Stored]) -> Stored | None:
+def _best(found: Sequence[StoredCheckpoint]) -> StoredCheckpoint | None:
     scored = [stored for stored in found if stored.average > NOT_EVALUATED]
     return max(scored, key=lambda stored: (stored.average, -stored.step), default=None)

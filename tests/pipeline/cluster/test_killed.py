@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from pipeline.config import Settings
 from pipeline.experiments.train import train
 from pipeline.runs.checkpoints.store import CheckpointStore
-from pipeline.runs.records import chunks
+from pipeline.runs.records import list_chunks
 from tests.pipeline.small_run import STEPS, Finished, make_settings
 from tests.processes import PROC, started_here
 
@@ -53,7 +53,7 @@ def newest_checkpoint(run_dir: Path) -> Path:
 
 def wait_for_step(run_dir: Path, step: int, running: Callable[[], bool]) -> None:
     """Until a run has recorded a step; it must still run then, or nothing is stopped."""
-    while not any(int(chunk.name) >= step for chunk in chunks(run_dir)):
+    while not any(int(chunk.name) >= step for chunk in list_chunks(run_dir)):
         assert running(), f"the run ended before step {step}"
         time.sleep(0.01)
     assert running()

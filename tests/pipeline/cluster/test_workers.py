@@ -8,13 +8,13 @@ import pytest
 
 from pipeline.cluster.reports import Reporter, saved_in_folder
 from pipeline.cluster.workers import Follow
-from pipeline.runs import events
 from pipeline.runs.checkpoints import retry as patience
-from pipeline.runs.checkpoints.retry import patiently
+from pipeline.runs.checkpoints.retry import retry_io
 from pipeline.runs.checkpoints.store import CheckpointStore
-from pipeline.runs.directory import Places
+from pipeline.runs.directory import RunPaths
+from pipeline.runs.events import read_events
 from pipeline.runs.mirror import Mirror
-from pipeline.runs.records import Records, chunks
+from pipeline.runs.records import Records, list_chunks
 
 
 def no_room(folder: Path) -> None:
@@ -55,10 +55,10 @@ def test_records_wait_for_two_seconds_of_training_or_for_a_checkpoint(
 
 
 def test_what_a_rank_tells_with_a_report_is_among_the_events(tmp_path: Path) -> None:
-    places = Places(tmp_path, CheckpointStore(str(tmp_path / "checkpoints")), None)
-    follow = Follow(places, ["a"], keep=2)
+    paths = RunPaths(tmp_path, CheckpointStore(str(tmp_path / "checkpoints")), None)
+    follow = Follow(paths, ["a"], keep=2)
     follow.after_report(None, [{"step": 4, "notes": ["checkpoint left out: full"]}, {"step": 4}], None)
-    assert events.read(tmp_path) == ["checkpoint left out: full"]
+    assert read_events(tmp_path) == ["checkpoint left out: full"]
 
 
 class Away:
@@ -81,7 +81,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_storage_takes_at_the_third_try_is_told_to_be_late(no_pauses: None) -> None:
     told: list[str] = []
-    assert patiently(Away(), "storing checkpoint 4", told.append) == "stored"
+    assert retry_io(Away(), "storing checkpoint 4", told.append) == "stored"
     assert told == ["storing checkpoint 4 was 0 s late: connection refused"]
 
 
@@ -90,7 +90,7 @@ def test_patience_ends_and_says_what_to_mend(no_pauses: None, monkeypatch: pytes
     with pytest.raises(
         ValueError, match=r"^storing checkpoint 4 has failed for 0 s \(connection refused\): mend"
     ):
-        patiently(Away(), "storing checkpoint 4", print)
+        retry_io(Away(), "storing checkpoint 4", print)
 
 
 def test_a_copy_of_the_records_that_fails_is_made_later(
@@ -105,12 +105,12 @@ def test_a_copy_of_the_records_that_fails_is_made_later(
 
     monkeypatch.setattr(Mirror, "put_records", put_when_back)
     mirror = Mirror(str(tmp_path / "bucket"))
-    follow = Follow(Places(run_dir, CheckpointStore(str(tmp_path / "checkpoints")), mirror), ["a"], keep=2)
+    follow = Follow(RunPaths(run_dir, CheckpointStore(str(tmp_path / "checkpoints")), mirror), ["a"], keep=2)
     column = np.array([1])
     rows = {"step": column, "rank": 0 * column, "task": 0 * column, "row_id": column}
     records = Records(0, 1, 1, 0.1, rows, mix={"step": column, "task": 0 * column}, summary={})
     follow.after_report(None, [{"records": [records]}], None)
-    assert [chunk.name for chunk in chunks(run_dir)] == ["000000001"]
-    assert [chunk.name for chunk in chunks(tmp_path / "bucket")] == ["000000001"]
-    (told,) = events.read(run_dir)
+    assert [chunk.name for chunk in list_chunks(run_dir)] == ["000000001"]
+    assert [chunk.name for chunk in list_chunks(tmp_path / "bucket")] == ["000000001"]
+    (told,) = read_events(run_dir)
     assert told == "copying the records of step 1 was 0 s late: connection refused"

@@ -10,7 +10,7 @@ from pipeline.doctor import places
 from pipeline.doctor.finding import Finding
 from pipeline.doctor.node import NodeReport, leave_mark, problem_with
 from pipeline.doctor.places import Place, check_places, checkpoint_bytes, marked
-from pipeline.runs.checkpoints.storage import filesystem_of
+from pipeline.runs.checkpoints.storage import open_filesystem
 from tests.faults.servers import CREDENTIALS, S3Server
 from tests.pipeline.small_run import make_settings
 
@@ -95,7 +95,7 @@ def test_a_bucket_is_tried_like_a_folder(
     uri = bucket.uri("runs")
     well = looked_at(uri)
     assert (well.ok, well.told) == (True, f"{uri} can be written, from 1 node too")
-    store, path = filesystem_of(uri)
+    store, path = open_filesystem(uri)
     left = store.get_file_info(FileSelector(path.partition("/")[0], recursive=True))
     assert not [info for info in left if info.type == FileType.File]
     absent = looked_at(uri.replace("//bucket/", "//another/"))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.runs.directory import check_run, open_run
+from pipeline.runs.directory import create_or_resume_run, validate_run
 from tests.pipeline.small_run import make_settings
 
 
@@ -16,7 +16,7 @@ def test_an_output_folder_that_cannot_be_made_is_refused(tmp_path: Path, tiny_ba
     with pytest.raises(
         ValueError, match=r"run\.output_dir .*/file/runs cannot be written \(Not a directory\)"
     ):
-        check_run(settings)
+        validate_run(settings)
 
 
 def test_checkpoints_of_an_earlier_run_of_that_name_in_the_storage_are_not_gone_on_with(
@@ -28,8 +28,8 @@ def test_checkpoints_of_an_earlier_run_of_that_name_in_the_storage_are_not_gone_
     with pytest.raises(
         ValueError, match=r"storage_path .* holds a run 'run' already, .*--run\.overwrite true"
     ):
-        open_run(settings)
-    open_run(replace(settings, run=replace(settings.run, overwrite=True)))
+        create_or_resume_run(settings)
+    create_or_resume_run(replace(settings, run=replace(settings.run, overwrite=True)))
     assert not earlier.exists()
 
 
@@ -44,6 +44,6 @@ def test_a_tracking_server_that_is_down_refuses_the_run_and_leaves_an_old_one_al
     (old / "results.json").touch()
     settings = make_settings(tmp_path, tiny_backbone, run={"tracking_uri": uri, "overwrite": True})
     with pytest.raises(ValueError, match=uri) as caught:
-        open_run(settings)
+        create_or_resume_run(settings)
     assert "\n" not in str(caught.value)
     assert (old / "results.json").exists()

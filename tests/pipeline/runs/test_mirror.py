@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.runs import events
+from pipeline.runs.events import EVENTS, log_event, read_events
 from pipeline.runs.mirror import Mirror
-from pipeline.runs.records import Records, chunks, last_step, merge, write_chunk
+from pipeline.runs.records import Records, last_step, list_chunks, merge_chunks, write_chunk
 
 TASKS = ("a", "b")
 
@@ -33,14 +33,14 @@ def test_records_written_again_after_a_resume_are_copied_as_they_are_then(
     mirror.put(run_dir, ["config.yaml"])
     for first, last, resumed_at in ((1, 3, 0), (4, 6, 0), (7, 9, 0), (5, 6, 4), (7, 8, 4)):
         chunk(run_dir, first, last, resumed_at=resumed_at)
-        events.tell(run_dir, f"wrote {last}")
+        log_event(run_dir, f"wrote {last}")
         mirror.put_records(run_dir)
     fetched = tmp_path / "elsewhere" / "run"
     mirror.fetch(fetched)
-    assert [found.name for found in chunks(fetched)] == [found.name for found in chunks(run_dir)]
+    assert [found.name for found in list_chunks(fetched)] == [found.name for found in list_chunks(run_dir)]
     assert last_step(fetched) == 8
-    assert merge(fetched, "rows.parquet").equals(merge(run_dir, "rows.parquet"))
-    assert events.read(fetched) == events.read(run_dir)
+    assert merge_chunks(fetched, "rows.parquet").equals(merge_chunks(run_dir, "rows.parquet"))
+    assert read_events(fetched) == read_events(run_dir)
     assert mirror.read("config.yaml") == "run: {name: run}\n"
 
 
@@ -60,8 +60,8 @@ def test_storage_without_a_run_is_named(tmp_path: Path) -> None:
 
 
 def test_a_line_that_is_being_written_is_left_for_later(run_dir: Path) -> None:
-    assert events.read(run_dir) == []
-    events.tell(run_dir, "one")
-    with (run_dir / events.EVENTS).open("a") as file:
+    assert read_events(run_dir) == []
+    log_event(run_dir, "one")
+    with (run_dir / EVENTS).open("a") as file:
         file.write('{"text": "tw')
-    assert events.read(run_dir) == ["one"]
+    assert read_events(run_dir) == ["one"]

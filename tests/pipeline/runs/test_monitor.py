@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pipeline.runs import monitor as follow
-from pipeline.runs.monitor import Follower
+from pipeline.runs.monitor import RunMonitor
 from pipeline.runs.records import Records, write_chunk
 
 TASKS = ("a", "b")
@@ -68,8 +68,8 @@ def make_records(
     )
 
 
-def follower(folder: Path, told: Told, lines: list[str], **options: Any) -> Follower:
-    return Follower(folder, TASKS, 10, told, lines.append, **options)  # type: ignore[arg-type]
+def follower(folder: Path, told: Told, lines: list[str], **options: Any) -> RunMonitor:
+    return RunMonitor(folder, TASKS, 10, told, lines.append, **options)  # type: ignore[arg-type]
 
 
 def test_metrics_have_the_names_that_the_design_gives_them(tmp_path: Path) -> None:

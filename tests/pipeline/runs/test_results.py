@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from pipeline.runs.records import merge, write_chunk
+from pipeline.runs.records import merge_chunks, write_chunk
 from pipeline.runs.results import sampling, totals
 from tests.pipeline.runs.test_monitor import TASKS, make_records
 
@@ -16,7 +16,7 @@ ROWS = pa.table({"task": ["a", "a", "b", "b", "a"], "row_id": [1, 1, 1, 2, 11]})
 def test_totals_are_over_all_chunks(tmp_path: Path) -> None:
     for first, last in ((1, 3), (4, 5)):
         write_chunk(tmp_path, [make_records(first, last)], TASKS)
-    mix, rows = merge(tmp_path, "mix.parquet"), merge(tmp_path, "rows.parquet")
+    mix, rows = merge_chunks(tmp_path, "mix.parquet"), merge_chunks(tmp_path, "rows.parquet")
     found = totals(tmp_path, sampling(mix, rows, {"a": 8, "b": 12}, scored=True))
     assert found == pytest.approx(
         {

@@ -11,7 +11,7 @@ from jobs.cli import parse_settings
 from pipeline.experiments.train import train
 from pipeline.runs.checkpoints.checkpoint import NOT_EVALUATED
 from pipeline.runs.checkpoints.store import CheckpointStore
-from pipeline.runs.events import read
+from pipeline.runs.events import read_events
 from tests.pipeline.small_run import EVALUATED, STEPS, Finished, make_settings
 
 LOST_AFTER = 6
@@ -78,4 +78,4 @@ def test_a_run_goes_on_from_storage_when_its_machine_is_lost(stored: Finished, r
     run_id = (run_dir / ".mlflow_run_id").read_text().strip()
     steps = [point.step for point in client.get_metric_history(run_id, "train/loss")]
     assert sorted(set(steps)) == steps
-    assert read(run_dir) == []
+    assert read_events(run_dir) == []

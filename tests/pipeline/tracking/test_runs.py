@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 
 from pipeline.tracking import server as tracking_server
 from pipeline.tracking import texts as tracking_texts
-from pipeline.tracking.runs import continue_run, start_run
+from pipeline.tracking.runs import resume_run, start_run
 from pipeline.tracking.tracker import Tracker
 from tests.mlflow_server import MlflowServer
 
@@ -113,7 +113,7 @@ def test_continue_run_sets_a_run_running_again(mlflow_server: MlflowServer) -> N
     Tracker(mlflow_server.uri, run_id).finish("FAILED")
     client = MlflowClient(mlflow_server.uri)
     assert client.get_run(run_id).info.status == "FAILED"
-    continue_run(mlflow_server.uri, run_id)
+    resume_run(mlflow_server.uri, run_id)
     assert client.get_run(run_id).info.status == "RUNNING"
     with pytest.raises(ValueError, match="was started with"):
-        continue_run(mlflow_server.uri, "0" * 32)
+        resume_run(mlflow_server.uri, "0" * 32)

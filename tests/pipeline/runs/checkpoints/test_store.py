@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from pipeline.runs.checkpoints.checkpoint import MANIFEST, NOT_EVALUATED, DamagedCheckpointError, seal, verify
-from pipeline.runs.checkpoints.storage import below, name_of
-from pipeline.runs.checkpoints.store import CheckpointStore, Stored, checkpoint_name, step_of
+from pipeline.runs.checkpoints.storage import join_path, last_part
+from pipeline.runs.checkpoints.store import CheckpointStore, StoredCheckpoint, checkpoint_name, step_of
 
 WEIGHTS = "model/weights.bin"
 
@@ -20,7 +20,9 @@ def store(tmp_path: Path) -> CheckpointStore:
     return CheckpointStore(str(tmp_path / "checkpoints"))
 
 
-def add(store: CheckpointStore, step: int, average: float = NOT_EVALUATED, **metrics: Any) -> Stored:
+def add(
+    store: CheckpointStore, step: int, average: float = NOT_EVALUATED, **metrics: Any
+) -> StoredCheckpoint:
     name = checkpoint_name(step)
     with store.writing(name, "attempt-001") as folder:
         (folder / "model").mkdir()
@@ -87,7 +89,7 @@ def test_damage_that_is_seen_at_a_glance_is_told_too(
     damaged = add(store, 200)
     damage(Path(damaged.path, file))
     told: list[str] = []
-    assert getattr(store.newest_sound(500, told.append), "step", None) == 100
+    assert getattr(store.newest_intact(500, told.append), "step", None) == 100
     assert len(told) == 1
     assert damaged.name in told[0]
     assert file in told[0]
@@ -99,7 +101,7 @@ def test_the_newest_sound_checkpoint_is_gone_on_from_and_damage_is_named(store: 
     Path(damaged.path, WEIGHTS).write_bytes(b"\0" * 1000)  # as long as it was
     assert steps(store) == [100, 200]
     told: list[str] = []
-    assert getattr(store.newest_sound(500, told.append), "step", None) == 100
+    assert getattr(store.newest_intact(500, told.append), "step", None) == 100
     assert len(told) == 1
     assert damaged.name in told[0]
     assert WEIGHTS in told[0]
@@ -112,7 +114,7 @@ def test_later_checkpoints_than_the_records_are_left_alone(store: CheckpointStor
         add(store, step)
     told: list[str] = []
     assert [
-        getattr(store.newest_sound(up_to, told.append), "step", None) for up_to in (99, 100, 299, 300)
+        getattr(store.newest_intact(up_to, told.append), "step", None) for up_to in (99, 100, 299, 300)
     ] == [
         None,
         100,
@@ -188,7 +190,7 @@ def test_a_damaged_checkpoint_stays_to_be_told_of(store: CheckpointStore) -> Non
     Path(damaged.path, WEIGHTS).write_bytes(b"x")
     store.clear_fragments(store.new_attempt())
     told: list[str] = []
-    assert getattr(store.newest_sound(500, told.append), "step", None) == 100
+    assert getattr(store.newest_intact(500, told.append), "step", None) == 100
     assert damaged.name in told[0]
 
 
@@ -222,5 +224,5 @@ def test_a_store_travels_to_other_processes(store: CheckpointStore) -> None:
     ],
 )
 def test_a_folder_below_a_path_or_address(place: str, part: str, expected: str) -> None:
-    assert below(place, part) == expected
-    assert name_of(expected) == part
+    assert join_path(place, part) == expected
+    assert last_part(expected) == part
