@@ -5,22 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.data.sources.base import Block, content_hash, digest, used_splits
-from pipeline.data.sources.parquet_files import ParquetRows, spans, whole_parquet
+from pipeline.data.sources.base import Block, content_hash, json_hash, used_splits
+from pipeline.data.sources.parquet_files import open_parquet, parquet_blocks
 
 if TYPE_CHECKING:
     from pipeline.tasks.base import Task
 
 
 class FolderSource:
-    """`<folder>/<hub id>/<config>/<split>.parquet`, as the Hub's own columns."""
+    """Parquet files with the Hub's columns."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def check(self, task: Task) -> None:
         for split in used_splits(task, self.splits(task)):
-            with whole_parquet(self._path(task, split)):
+            with open_parquet(self._path(task, split)):
                 pass
 
     def splits(self, task: Task) -> tuple[str, ...]:
@@ -34,14 +34,11 @@ class FolderSource:
         return names
 
     def blocks(self, task: Task, split: str) -> list[Block]:
-        path = self._path(task, split)
-        with whole_parquet(path) as file:
-            groups = [file.metadata.row_group(index).num_rows for index in range(file.num_row_groups)]
-        return [ParquetRows(path, first, rows) for first, rows in spans(groups)]
+        return parquet_blocks(self._path(task, split))
 
     def fingerprint(self, task: Task) -> str:
         used = used_splits(task, self.splits(task))
-        return digest([(split, content_hash(self._path(task, split))) for split in used])
+        return json_hash([(split, content_hash(self._path(task, split))) for split in used])
 
     def _path(self, task: Task, split: str) -> str:
         return str(self.folder / task.dataset / task.config / f"{split}.parquet")

@@ -1,11 +1,12 @@
-"""Opens the source that `data.source` names; tasks with files of their own are read from those files."""
+"""Opens the source that `data.source` names; tasks with `files` are read from those."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.data.sources.base import Block, Source, content_hash, digest, used_splits
+from pipeline.data.sources.base import Block, Source, content_hash, json_hash, used_splits
 from pipeline.data.sources.embedded import EmbeddedSource
 from pipeline.data.sources.folder import FolderSource
 from pipeline.data.sources.hub import HubSource
@@ -14,28 +15,28 @@ from pipeline.data.sources.text_files import file_blocks, suffix_of
 if TYPE_CHECKING:
     from pipeline.tasks.base import Task
 
+NAMED: dict[str, Callable[[], Source]] = {"hub": HubSource, "embedded": EmbeddedSource}
+
 
 def open_source(spec: str) -> Source:
-    """The source that a setting names: `hub`, `embedded` or a folder.
+    """Returns the source that a setting names: `hub`, `embedded` or a folder.
 
     Raises:
-        ValueError: It is neither of the two words nor a folder.
+        ValueError: The setting is neither of these.
     """
-    if spec == "hub":
-        return OwnFiles(HubSource())
-    if spec == "embedded":
-        return OwnFiles(EmbeddedSource())
+    if spec in NAMED:
+        return TaskFileSource(NAMED[spec]())
     folder = Path(spec).expanduser().absolute()
     if not folder.is_dir():
         raise ValueError(
             f"data source {spec!r} is not a folder: give 'hub', 'embedded' or a folder laid out as "
             "<hub id>/<config>/<split>.parquet"
         )
-    return OwnFiles(FolderSource(folder))
+    return TaskFileSource(FolderSource(folder))
 
 
-class OwnFiles:
-    """A source for all tasks: those with files of their own are read from these, the others from `others`."""
+class TaskFileSource:
+    """Reads tasks with `files` from those files, all other tasks from `others`."""
 
     def __init__(self, others: Source) -> None:
         self.others = others
@@ -50,11 +51,11 @@ class OwnFiles:
         return tuple(split for split, _ in task.files) if task.files else self.others.splits(task)
 
     def blocks(self, task: Task, split: str) -> list[Block]:
-        return [*file_blocks(dict(task.files)[split])] if task.files else self.others.blocks(task, split)
+        return file_blocks(dict(task.files)[split]) if task.files else self.others.blocks(task, split)
 
     def fingerprint(self, task: Task) -> str:
         if not task.files:
             return self.others.fingerprint(task)
         files = dict(task.files)
         used = [files[split] for split in used_splits(task, tuple(files))]
-        return digest([(suffix_of(path), content_hash(path)) for path in used])
+        return json_hash([(suffix_of(path), content_hash(path)) for path in used])

@@ -1,72 +1,49 @@
-"""A Parquet file in blocks: consecutive rows that one task reads."""
+"""Blocks of a Parquet file."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from functools import partial
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.data.sources.base import BLOCK_ROWS, Block, row_ranges
 from pipeline.errors import first_line
 
-# Rows of a block: enough to keep a fast tokenizer busy, few enough to share a small split among processes.
-READ_BLOCK_ROWS = 4096
+
+def parquet_blocks(path: str) -> list[Block]:
+    """Returns blocks of all rows in order; raises ValueError where the file cannot be read."""
+    with open_parquet(path) as file:
+        ranges = block_ranges(_group_rows(file))
+    return [Block(first, rows, path, partial(_read, path, first, rows)) for first, rows in ranges]
 
 
-@dataclass(frozen=True)
-class ParquetRows:
-    """Consecutive rows of a Parquet file."""
-
-    path: str
-    first_row: int
-    rows: int
-
-    @property
-    def origin(self) -> str:
-        return self.path
-
-    def read(self) -> pa.Table:
-        """Reads the row groups that these rows touch."""
-        groups: list[int] = []
-        group_start = skip = 0
-        with whole_parquet(self.path) as file:
-            for index in range(file.num_row_groups):
-                group_end = group_start + file.metadata.row_group(index).num_rows
-                if group_start < self.first_row + self.rows and group_end > self.first_row:
-                    if not groups:
-                        skip = self.first_row - group_start
-                    groups.append(index)
-                group_start = group_end
-            return file.read_row_groups(groups).slice(skip, self.rows)
-
-
-def spans(group_rows: Sequence[int]) -> list[tuple[int, int]]:
-    """Cuts a file into (first row, rows) of about `READ_BLOCK_ROWS`, along its row groups where they are small.
+def block_ranges(group_rows: Sequence[int]) -> list[tuple[int, int]]:
+    """Cuts a file into (first row, rows) of about `BLOCK_ROWS`; small row groups stay intact.
 
     A slice of a row group costs the reading of all of it, so a huge group is cut into 16 at most.
     """
-    cuts: list[tuple[int, int]] = []
+    ranges: list[tuple[int, int]] = []
     start = pending = 0
     for rows in group_rows:
-        if pending and pending + rows > READ_BLOCK_ROWS:
-            cuts.append((start, pending))
+        if pending and pending + rows > BLOCK_ROWS:
+            ranges.append((start, pending))
             start, pending = start + pending, 0
-        if rows <= READ_BLOCK_ROWS:
+        if rows <= BLOCK_ROWS:
             pending += rows
             continue
-        step = max(READ_BLOCK_ROWS, -(-rows // 16))
-        cuts.extend((start + first, min(step, rows - first)) for first in range(0, rows, step))
+        step = max(BLOCK_ROWS, -(-rows // 16))
+        ranges += [(start + first, count) for first, count in row_ranges(rows, step)]
         start += rows
-    if pending:
-        cuts.append((start, pending))
-    return cuts
+    return [*ranges, (start, pending)] if pending else ranges
 
 
 @contextlib.contextmanager
-def whole_parquet(path: str) -> Iterator[pq.ParquetFile]:
-    """Opens a file; whatever goes wrong with it becomes a ValueError that names it."""
+def open_parquet(path: str) -> Iterator[pq.ParquetFile]:
+    """Opens a file; errors of opening and reading become a ValueError that names it."""
     try:
         with pq.ParquetFile(path) as file:
             yield file
@@ -75,3 +52,17 @@ def whole_parquet(path: str) -> Iterator[pq.ParquetFile]:
             f"{path} cannot be read as Parquet ({first_line(error)}): "
             "it is corrupt or cut short, fetch it again"
         ) from error
+
+
+def _read(path: str, first_row: int, rows: int) -> pa.Table:
+    """Reads the row groups that these rows are in."""
+    with open_parquet(path) as file:
+        ends = np.cumsum(_group_rows(file))
+        first, last = np.searchsorted(ends, first_row, "right"), np.searchsorted(ends, first_row + rows)
+        groups = list(range(file.num_row_groups))[first : last + 1]
+        skip = first_row - (int(ends[first - 1]) if first else 0)
+        return file.read_row_groups(groups).slice(skip, rows)
+
+
+def _group_rows(file: pq.ParquetFile) -> list[int]:
+    return [file.metadata.row_group(index).num_rows for index in range(file.num_row_groups)]

@@ -1,7 +1,7 @@
-"""Files of one's own in blocks: Parquet, CSV, TSV, JSONL and CoNLL, by suffix.
+"""Blocks of a task's own files: Parquet, CSV, TSV, JSONL and CoNLL, by suffix.
 
-A text file is read through once to find where each block begins; a block then reads its own bytes. Both go by
-the same reader of records, so that what was counted is what is read.
+A text file is scanned once for the byte offsets of its blocks; a block then reads its own bytes. Both use the same
+record reader, so that they agree on the number of rows.
 """
 
 from __future__ import annotations
@@ -9,99 +9,63 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 import pyarrow as pa
 
-from pipeline.data.sources.parquet_files import READ_BLOCK_ROWS, ParquetRows, spans, whole_parquet
-from pipeline.data.sources.records import FORMATS, Lines, json_object, numbered
+from pipeline.data.sources.base import BLOCK_ROWS, Block
+from pipeline.data.sources.parquet_files import open_parquet, parquet_blocks
+from pipeline.data.sources.records import FORMATS, SENTENCES, LineReader, number_records, parse_object
 
 SUFFIXES = (".parquet", *FORMATS)
 
 
-@dataclass(frozen=True)
-class FileRows:
-    """Consecutive rows of a text file.
-
-    Attributes:
-        path: Its suffix tells the format.
-        first_row, rows: Which rows of the file.
-        start, end: Their bytes.
-        lines_before: Lines of the file before them.
-        header: Column names, where the file begins with them.
-    """
-
-    path: str
-    first_row: int
-    rows: int
-    start: int
-    end: int
-    lines_before: int
-    header: tuple[str, ...] = ()
-
-    @property
-    def origin(self) -> str:
-        return self.path
-
-    def read(self) -> pa.Table:
-        """The rows as a table.
-
-        Raises:
-            ValueError: The file cannot be read, or is not what its suffix says.
-        """
-        form = FORMATS[suffix_of(self.path)]
-        with _lines(self.path, "utf-8") as lines:
-            lines.file.seek(self.start)
-            lines.position, lines.end, lines.number = self.start, self.end, self.lines_before
-            return form.table(list(numbered(lines, form)), self.header)
-
-
-def file_blocks(path: str) -> list[FileRows] | list[ParquetRows]:
-    """The rows of a file in order, in blocks; none for a file without rows.
+def file_blocks(path: str) -> list[Block]:
+    """Returns blocks of all rows in order; none for a file without rows.
 
     Raises:
-        ValueError: The file cannot be read, or is not what its suffix says.
+        ValueError: The file cannot be read or does not match its suffix.
     """
     suffix = suffix_of(path)
     if suffix == ".parquet":
-        with whole_parquet(path) as parquet:
-            groups = [parquet.metadata.row_group(index).num_rows for index in range(parquet.num_row_groups)]
-        return [ParquetRows(path, first, rows) for first, rows in spans(groups)]
+        return parquet_blocks(path)
     form = FORMATS[suffix]
     header = tuple(column_names(path)) if form.header else ()
-    blocks: list[FileRows] = []
+    blocks: list[Block] = []
     first_row = 0
-    with _lines(path, "latin-1") as lines:
-        records = numbered(lines, form)
+    with _open_lines(path) as lines:
+        lines.errors = "surrogateescape"
+        records = number_records(lines, form)
         if form.header:
             next(records)
         while True:
-            start, lines_before = lines.position, lines.number
-            rows = sum(1 for _ in islice(records, READ_BLOCK_ROWS))
+            start, line = lines.position, lines.number
+            rows = sum(1 for _ in islice(records, BLOCK_ROWS))
             if not rows:
                 return blocks
-            blocks.append(FileRows(path, first_row, rows, start, lines.position, lines_before, header))
+            read = partial(_read, path, start, lines.position, line, header)
+            blocks.append(Block(first_row, rows, path, read))
             first_row += rows
 
 
 def column_names(path: str) -> list[str]:
-    """Names of a file's columns; of a JSONL file, those of its first object.
+    """Returns the names of a file's columns; of a JSONL file, those of its first object.
 
     Raises:
-        ValueError: The file cannot be read, has no rows, or is not what its suffix says.
+        ValueError: The file cannot be read, has no rows, or does not match its suffix.
     """
     suffix = suffix_of(path)
     if suffix == ".parquet":
-        with whole_parquet(path) as parquet:
+        with open_parquet(path) as parquet:
             return list(parquet.schema_arrow.names)
     if suffix == ".conll":
-        return ["tokens", "tags"]
-    with _lines(path, "utf-8") as lines:
-        line, first = next(numbered(lines, FORMATS[suffix]), (0, None))
+        return list(SENTENCES.names)
+    with _open_lines(path) as lines:
+        line, first = next(number_records(lines, FORMATS[suffix]), (0, None))
         if first is None:
             raise ValueError("is empty: add rows")
-        names = list(json_object(line, first)) if suffix == ".jsonl" else list(first)
+        names = list(parse_object(line, first)) if suffix == ".jsonl" else list(first)
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"has two columns named {name!r}: rename one")
@@ -109,23 +73,28 @@ def column_names(path: str) -> list[str]:
 
 
 def suffix_of(path: str) -> str:
-    """The suffix that tells a file's format.
-
-    Raises:
-        ValueError: There is no reader for it.
-    """
+    """Returns a file's suffix, which selects its format; raises ValueError for an unknown one."""
     suffix = os.path.splitext(path)[1].lower()
     if suffix not in SUFFIXES:
         raise ValueError(f"{path} ends in {suffix!r}: give a file that ends in {', '.join(SUFFIXES)}")
     return suffix
 
 
+def _read(path: str, start: int, end: int, line: int, header: tuple[str, ...]) -> pa.Table:
+    """Reads the rows between two byte offsets; `line` is the number of the line before them."""
+    form = FORMATS[suffix_of(path)]
+    with _open_lines(path) as lines:
+        lines.file.seek(start)
+        lines.position, lines.end, lines.number = start, end, line
+        return form.table(list(number_records(lines, form)), header)
+
+
 @contextlib.contextmanager
-def _lines(path: str, encoding: str) -> Iterator[Lines]:
-    """Opens a file; whatever goes wrong with it becomes a ValueError that names it."""
+def _open_lines(path: str) -> Iterator[LineReader]:
+    """Opens a file; errors of opening and reading become a ValueError that names it."""
     try:
         with open(path, "rb") as file:
-            yield Lines(file, encoding, os.fstat(file.fileno()).st_size)
+            yield LineReader(file, os.fstat(file.fileno()).st_size)
     except OSError as error:
         raise ValueError(f"{path} cannot be read ({error.strerror}): check the path") from error
     except ValueError as error:

@@ -91,7 +91,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return pa.concat_tables([write_part(group, plans=plans) for group in groups]).to_pylist()
 
     monkeypatch.setattr(preparation, "execute", execute)
-    monkeypatch.setattr("pipeline.data.sources.parquet_files.READ_BLOCK_ROWS", 16)
+    monkeypatch.setattr("pipeline.data.sources.parquet_files.BLOCK_ROWS", 16)
     return executions
 
 

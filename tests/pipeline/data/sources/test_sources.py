@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.data.sources import hub, parquet_files
-from pipeline.data.sources.base import Source, used_splits
+from pipeline.data.sources.base import BLOCK_ROWS, Source, used_splits
 from pipeline.data.sources.open import open_source
-from pipeline.data.sources.parquet_files import READ_BLOCK_ROWS, spans
+from pipeline.data.sources.parquet_files import block_ranges
 from pipeline.tasks.base import HubSubset, Task
 from pipeline.tasks.embedded import suite as embedded
 from pipeline.tasks.registry import get_task
@@ -50,30 +50,30 @@ def read(source: Source, task: Task, split: str) -> pa.Table:
 
 
 def test_a_folder_gives_every_row_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parquet_files, "READ_BLOCK_ROWS", 5)
+    monkeypatch.setattr(parquet_files, "BLOCK_ROWS", 5)
     source = open_source(str(folder(tmp_path, train=33, row_group_size=8)))
     assert source.splits(RTE) == ("train", "validation")
     assert read(source, RTE, "train").equals(rows(33))
     assert read(source, RTE, "validation").equals(rows(3, start=100))
 
 
-@given(st.lists(st.integers(0, 3 * READ_BLOCK_ROWS), max_size=20))
+@given(st.lists(st.integers(0, 3 * BLOCK_ROWS), max_size=20))
 def test_blocks_cover_a_file_without_gap_or_overlap(groups: list[int]) -> None:
-    cuts = spans(groups)
+    cuts = block_ranges(groups)
     first = 0
     for start, count in cuts:
         assert start == first
-        assert 0 < count <= READ_BLOCK_ROWS
+        assert 0 < count <= BLOCK_ROWS
         first += count
     assert first == sum(groups)
 
 
 def test_a_huge_row_group_is_not_read_too_often() -> None:
-    assert len(spans([1_000_000])) == 16
+    assert len(block_ranges([1_000_000])) == 16
 
 
 def test_small_row_groups_share_a_block() -> None:
-    assert spans([1000] * 6) == [(0, 4000), (4000, 2000)]
+    assert block_ranges([1000] * 6) == [(0, 4000), (4000, 2000)]
 
 
 def test_a_fingerprint_follows_the_content_of_the_splits_used(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_the_hub_is_read_through_datasets(tmp_path: Path, monkeypatch: pytest.Mo
         metrics=RTE.metrics,
     )
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(hub, "READ_BLOCK_ROWS", 20)
+    monkeypatch.setattr(hub, "BLOCK_ROWS", 20)
     source = open_source("hub")
     assert set(source.splits(task)) == {"train", "validation"}
     assert [block.rows for block in source.blocks(task, "train")] == [20, 13]
@@ -201,13 +201,13 @@ def test_what_a_script_made_is_read_from_the_hubs_own_parquet(monkeypatch: pytes
         return {"train": None}
 
     monkeypatch.setattr(datasets, "load_dataset", load)
-    hub._hub_splits.cache_clear()
+    hub._load_splits.cache_clear()
     assert open_source("hub").splits(RTE) == ("train",)
     assert asked == [
         ("nyu-mll/glue", "rte"),
         ("nyu-mll/glue", ("data_dir", "rte"), ("revision", "refs/convert/parquet")),
     ]
-    hub._hub_splits.cache_clear()
+    hub._load_splits.cache_clear()
 
 
 def test_a_tasks_own_files_are_read_whatever_the_source_is(tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_a_hub_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch)
         raise ConnectionError("Couldn't reach the Hub\nand more")
 
     monkeypatch.setattr(datasets, "load_dataset", refuse)
-    hub._hub_splits.cache_clear()
+    hub._load_splits.cache_clear()
     with pytest.raises(
         ValueError, match=r"nyu-mll/glue \(rte\) could not be loaded .*give a folder"
     ) as caught:
