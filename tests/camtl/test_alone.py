@@ -1,4 +1,4 @@
-"""The model without the rest of the project: the README's example, as a user would run it."""
+"""The model without the rest of the project: the example of docs/model.md, as a user would run it."""
 
 import os
 import re
@@ -15,7 +15,7 @@ assert not {"ray", "pipeline", "mlflow"} & set(sys.modules), "camtl needs more t
 
 
 def test_the_example_of_the_readme_trains_two_tasks_without_ray() -> None:
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "model.md").read_text(), re.DOTALL)
     [example] = [block for block in blocks if "from_backbone" in block]
     done = subprocess.run(
         [sys.executable, "-c", example + CHECK],
