@@ -28,9 +28,10 @@ def commands() -> Iterator[tuple[str, str]]:
         texts[f"jobs/{job}.py"] = getattr(importlib.import_module(f"jobs.{job}"), "EXAMPLES", "")
     for origin, text in texts.items():
         joined = re.sub(r"\\\n[#\s]*", " ", text)
-        end = "\n`|" if origin.endswith(".md") else "\n"
-        for match in re.finditer(rf"python (jobs/\w+\.py[^{end}]*)", joined):
-            yield origin, re.sub(r"\s{2,}#.*", "", match[1]).strip()
+        for match in re.finditer(r"python (jobs/\w+\.py[^\n|]*)", joined):
+            command = re.sub(r"\s{2,}#.*", "", match[1])
+            quoted = command.count("`") % 2 == 1  # the command stands between backquotes in a sentence
+            yield origin, (command.partition("`")[0] if quoted else command).strip()
 
 
 COMMANDS = sorted(set(commands()))
