@@ -1,4 +1,7 @@
-"""CA-MTL: one transformer, conditioned on the task, for many tasks. Pure PyTorch and transformers."""
+"""CA-MTL: one transformer for many tasks, conditioned on the task of each row.
+
+Pure PyTorch and transformers; `pipeline` trains and serves it, and it is usable alone.
+"""
 
 from transformers import AutoConfig, AutoModel
 

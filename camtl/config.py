@@ -1,4 +1,4 @@
-"""`CaMtlConfig`: everything that fixes a CA-MTL model's shape, saved beside its weights."""
+"""`CaMtlConfig`: everything that defines the shape of a CA-MTL model, saved beside its weights."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -9,25 +9,11 @@ from transformers import AutoConfig, PretrainedConfig
 from camtl.backbones import family_of
 from camtl.heads import HeadSpec
 
-VARIANTS: dict[str, dict[str, Any]] = {
-    "base": {
-        "conditional_attention": True,
-        "conditional_alignment": True,
-        "conditional_layer_norm": "top_half",
-        "bottleneck": "top",
-    },
-    "large": {
-        "conditional_attention": True,
-        "conditional_alignment": True,
-        "conditional_layer_norm": "top_half",
-        "bottleneck": "all",
-    },
-    "none": {
-        "conditional_attention": False,
-        "conditional_alignment": False,
-        "conditional_layer_norm": "none",
-        "bottleneck": "none",
-    },
+SWITCHES = ("conditional_attention", "conditional_alignment", "conditional_layer_norm", "bottleneck")
+VARIANTS: dict[str, tuple[bool, bool, str, str]] = {  # values of the switches
+    "base": (True, True, "top_half", "top"),
+    "large": (True, True, "top_half", "all"),
+    "none": (False, False, "none", "none"),
 }
 BOTTLENECKS = ("none", "top", "all")
 
@@ -36,29 +22,30 @@ class CaMtlConfig(PretrainedConfig):
     """Shape of a CA-MTL model.
 
     Args:
-        variant: preset over the switches below: `base` (bottleneck in the top layer), `large`
-            (bottlenecks along a skip path over all layers), `none` (plain shared encoder with heads).
-        tasks: names of the tasks; `task_ids` index this list, whose order is kept.
+        variant: preset of the switches below: `base` (bottleneck in the top layer), `large`
+            (bottlenecks on a skip path over all layers), `none` (plain shared encoder with heads).
+        tasks: names of the tasks, in order; `task_ids` index this list.
         heads: a `HeadSpec` (or its fields as a dict) per task.
-        max_seq_length: longest row in tokens, L of the conditional attention.
-        backbone: hub id, folder or `package:<name>` that the pretrained encoder came from.
-        backbone_revision: commit of the hub's repository that it came from; None where there is none.
-        backbone_fingerprint: in a checkpoint of adapters only, of the pretrained weights left out of it.
+        max_seq_length: largest number of tokens in an encoding, L of the conditional attention.
+        backbone: hub id, folder or `package:<name>` of the pretrained encoder.
+        backbone_revision: commit of the hub's repository; None for other backbones.
+        backbone_fingerprint: hash of the pretrained weights that a checkpoint of adapters only leaves out.
         backbone_config: the encoder's own configuration, as a dict.
-        new_pooler: the backbone has no pretrained pooler, so that a new one is trained.
+        new_pooler: the backbone has no pretrained pooler, so a new one is trained.
         conditional_attention, conditional_alignment: switches of these parts; None takes the variant's.
         conditional_layer_norm: layers whose norms are conditional: `none`, `top_half`, `all`, `a-b`
             (`layer_range`); True is the paper's `top_half`, False `none`, None takes the variant's.
         bottleneck: `none`, `top` or `all`; None takes the variant's.
         task_embedding_size: size of the task embedding; None is the hidden size, as published.
-        bottleneck_reduction: the bottleneck is `hidden_size // bottleneck_reduction` wide.
-        attention_blocks: N of the block-diagonal attention; None is max(1, hidden_size // L).
-        random_top_layer: start the base variant's top layer from random weights, as the published
-            code does by a name that pretrained weights do not match.
-        dropout: dropout of the encoder and the heads; None keeps the encoder's own.
+        bottleneck_reduction: the bottleneck has `hidden_size // bottleneck_reduction` features.
+        attention_blocks: N, attention blocks on the diagonal of M(z); None is max(1, hidden_size // L).
+        random_top_layer: start the top layer from random weights, as the published base variant does:
+            its names do not match the pretrained ones. Not supported for ModernBERT.
+        dropout: dropout rate of the encoder and the heads; None keeps the encoder's own rates and gives
+            the heads none.
 
     Raises:
-        ValueError: a variant, switch or head that is not known, a task without a head or named twice.
+        ValueError: a variant, switch or head is not known, or a task has no head or appears twice.
     """
 
     model_type = "camtl"
@@ -88,7 +75,7 @@ class CaMtlConfig(PretrainedConfig):
     ) -> None:
         if variant not in VARIANTS:
             raise ValueError(f"variant {variant!r} is not known: use one of {', '.join(VARIANTS)}")
-        preset = VARIANTS[variant]
+        preset = dict(zip(SWITCHES, VARIANTS[variant], strict=True))
 
         def switch(name: str, value: Any) -> Any:
             return preset[name] if value is None else value
@@ -119,12 +106,9 @@ class CaMtlConfig(PretrainedConfig):
         if self.bottleneck not in BOTTLENECKS:
             raise ValueError(f"bottleneck {self.bottleneck!r} is not known: use {', '.join(BOTTLENECKS)}")
         if len(set(self.tasks)) != len(self.tasks):
-            raise ValueError(f"a task is named twice in tasks={self.tasks}")
-        if set(self.tasks) != set(self.heads):
-            odd = sorted(set(self.tasks) ^ set(self.heads))
-            raise ValueError(
-                f"tasks and heads name different tasks: {', '.join(odd)} stands in one of them only"
-            )
+            raise ValueError(f"tasks={self.tasks} names a task twice")
+        if odd := sorted(set(self.tasks) ^ set(self.heads)):
+            raise ValueError(f"tasks and heads name different tasks: only one of them has {', '.join(odd)}")
         for name in ("max_seq_length", "bottleneck_reduction", "attention_blocks", "task_embedding_size"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -132,29 +116,31 @@ class CaMtlConfig(PretrainedConfig):
         if self.attention_blocks is not None and self.attention_blocks > self.max_seq_length:
             raise ValueError(
                 f"attention_blocks={self.attention_blocks} is more than max_seq_length={self.max_seq_length}: "
-                "a block needs at least one position"
+                "an attention block needs at least one position"
             )
 
     @property
-    def has_conditions(self) -> bool:
-        """Whether any conditional part is switched on."""
+    def has_conditional_layers(self) -> bool:
+        """Whether any conditional part but the alignment is on."""
         return (
-            self.conditional_attention
-            or self.conditional_alignment
-            or self.conditional_layer_norm != "none"
-            or self.bottleneck != "none"
+            self.conditional_attention or self.conditional_layer_norm != "none" or self.bottleneck != "none"
         )
 
+    @property
+    def has_conditions(self) -> bool:
+        """Whether any conditional part is on."""
+        return self.conditional_alignment or self.has_conditional_layers
+
     def head_spec(self, task: str) -> HeadSpec:
-        """The `HeadSpec` of a task by name."""
+        """Returns the `HeadSpec` of a task by name."""
         return HeadSpec(**self.heads[task])
 
     def encoder_config(self) -> PretrainedConfig:
-        """The pretrained encoder's configuration, with `dropout` set where it is given.
+        """Returns the pretrained encoder's configuration, with `dropout` in place of its own rates.
 
         Raises:
-            ValueError: the family is not supported, or there is no `backbone_config` yet
-                (`CaMtlModel.from_backbone` fills it).
+            ValueError: the family is not supported, or `backbone_config` is None
+                (`CaMtlModel.from_backbone` sets it).
         """
         if self.backbone_config is None:
             raise ValueError(

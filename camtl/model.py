@@ -1,6 +1,6 @@
 """`CaMtlModel`: one pretrained encoder, conditioned on the task of every row, with a head per task.
 
-Shape suffixes: B rows, E encodings of them (most rows are one), S sequences, W tokens a sequence, H hidden,
+Shape suffixes: B rows, E encodings of them (most rows have one), S sequences, W tokens a sequence, H hidden,
 N = S * W.
 """
 
@@ -17,21 +17,21 @@ from camtl.config import CaMtlConfig
 from camtl.encoder import ConditionalEncoder
 from camtl.heads import HEADS, Head
 from camtl.packing import PackedBatch
-from camtl.saving import SavesAdapters
+from camtl.saving import AdapterCheckpoints
 
 
 @dataclass
 class CaMtlOutput(ModelOutput):
-    """What the model gives.
+    """The model's output.
 
     Attributes:
-        loss: mean of `task_losses` over the tasks present; None without labels.
+        loss: mean of `task_losses` over the tasks with labels; None without labels.
         task_losses: {task: mean loss of its rows}, for the tasks with labels; None without labels.
         row_losses: {task: loss of each of its rows, in batch order}, likewise.
-        logits: {task: [rows of the task, labels]}, rows in batch order; tasks without rows are absent. Of
-            a choice [rows, choices], of a tagging [marked tokens, labels], of a span [windows, 2, positions].
+        logits: {task: [rows of the task, labels]}, rows in batch order, for the tasks with rows. Of a choice
+            [rows, choices], of a tagging [marked tokens, labels], of a span [windows, 2, positions].
         last_hidden_state: [B, W, H]; of a packed batch [S, W, H].
-        pooler_output: [B, H]; of rows with several encodings one for each of these.
+        pooler_output: [B, H]; for rows with several encodings one for each encoding.
     """
 
     loss: Tensor | None = None
@@ -42,7 +42,7 @@ class CaMtlOutput(ModelOutput):
     pooler_output: Tensor | None = None
 
 
-class CaMtlModel(SavesAdapters, ConditionalEncoder):
+class CaMtlModel(AdapterCheckpoints, ConditionalEncoder):
     """CA-MTL over an encoder of the BERT family (Pilault et al., ICLR 2021)."""
 
     base_model_prefix = "camtl"
@@ -64,33 +64,33 @@ class CaMtlModel(SavesAdapters, ConditionalEncoder):
     def from_backbone(
         cls, backbone: str, config: CaMtlConfig, *, revision: str | None = None
     ) -> "CaMtlModel":
-        """A model whose encoder starts from pretrained weights; everything new is random.
+        """Makes a model whose encoder has pretrained weights; all new weights are random.
 
         Args:
             backbone: hub id, folder, or `package:<name>`.
-            config: the model's shape; what it says of the backbone is filled in.
+            config: the model's shape; its fields about the backbone are set here.
             revision: branch, tag or commit of a hub id.
 
         Raises:
-            ValueError: the backbone cannot be found, is not of a supported family, too short for the
-                rows, or lacks weights.
+            ValueError: the backbone does not exist, is not of a supported family, has too few positions,
+                lacks weights, or does not support `random_top_layer`.
         """
-        note_backbone(config, backbone, revision)
+        _set_backbone(config, backbone, revision)
         weights = read_weights(backbone, config.backbone_revision or revision)
         config.new_pooler = not any(name.startswith(POOLER) for name in weights)
         model = cls(config)
         if config.random_top_layer:
-            top = f"layer.{len(model.layers()) - 1}."
-            weights = {name: value for name, value in weights.items() if top not in name}
+            top = f"{model.family.layers_path}.{len(model.layers()) - 1}."
+            weights = {name: value for name, value in weights.items() if not name.startswith(top)}
         unexpected = model.encoder.load_state_dict(weights, strict=False).unexpected_keys
         if unexpected:
-            raise ValueError(f"backbone {backbone!r} holds weights that the encoder lacks: {unexpected[0]}")
+            raise ValueError(f"backbone {backbone!r} has a weight that the encoder lacks: {unexpected[0]}")
         return model
 
     @classmethod
     def shaped_like(cls, backbone: str, config: CaMtlConfig) -> "CaMtlModel":
-        """As `from_backbone`, but without its weights: all is random (on the meta device: a check of the shape)."""
-        note_backbone(config, backbone)
+        """Makes a model as `from_backbone` does, but with random weights (on the meta device: a shape check)."""
+        _set_backbone(config, backbone)
         return cls(config)
 
     def forward(
@@ -105,19 +105,19 @@ class CaMtlModel(SavesAdapters, ConditionalEncoder):
         packed: PackedBatch | None = None,
         **_: Any,
     ) -> CaMtlOutput:
-        """Encode rows of mixed tasks and give each task's logits, and losses where there are labels.
+        """Computes each task's logits for rows of mixed tasks, and losses for the tasks with labels.
 
         Args:
             input_ids, attention_mask, token_type_ids: a padded batch, [B, W], W at most L.
             task_ids: index of each row's task in `config.tasks`, int64, [B].
-            labels: {task: labels of that task's rows, in batch order}. Taggings and spans have theirs in
-                the marks; what stands here only says that their loss is wanted.
-            token_marks: of a padded batch with tasks that read single tokens, [B, W] (`TokenRows`).
-            packed: a packed batch instead of all these but the labels.
+            labels: {task: labels of that task's rows, in batch order}. Taggings and spans have their labels in
+                the marks; an entry here only requests their loss.
+            token_marks: marks of a padded batch for tasks that read single tokens, [B, W] (`TokenRows`).
+            packed: a packed batch instead of the arguments above, `labels` excepted.
 
         Raises:
-            ValueError: neither or half of a batch, a task id out of range, a row longer than
-                `max_seq_length`, or labels of another number than the task's rows.
+            ValueError: the batch is missing or incomplete, a task id is out of range, a row is longer than
+                `max_seq_length`, or a task's numbers of labels and rows differ.
         """
         if packed is None:
             if input_ids is None or task_ids is None:
@@ -136,11 +136,13 @@ class CaMtlModel(SavesAdapters, ConditionalEncoder):
         states_NH = hidden_SWH.flatten(0, 1)
         pooled_EH = self._pool(states_NH[packed.encoding_starts])
         logits = {
-            self.config.tasks[task]: self.head(task)(states_NH, pooled_EH, where)
-            for task, where in packed.rows_by_task.items()
+            self.config.tasks[task]: self.head(task)(states_NH, pooled_EH, rows)
+            for task, rows in packed.rows_by_task.items()
         }
         row_losses = None if labels is None else self._row_losses(packed, logits, labels)
-        task_losses = None if row_losses is None else {name: rows.mean() for name, rows in row_losses.items()}
+        task_losses = (
+            None if row_losses is None else {name: losses.mean() for name, losses in row_losses.items()}
+        )
         return CaMtlOutput(
             loss=torch.stack(list(task_losses.values())).mean() if task_losses else None,
             task_losses=task_losses,
@@ -151,11 +153,11 @@ class CaMtlModel(SavesAdapters, ConditionalEncoder):
         )
 
     def head(self, task: int) -> Head:
-        """The head of a task by its id."""
+        """Returns the head of a task by its id."""
         return cast(Head, self.heads[self.config.tasks[task]])
 
     def _pool(self, first_EH: Tensor) -> Tensor:
-        """The first tokens' states through a dense layer and tanh, as BERT's pooler does, [E, H]."""
+        """Applies BERT's pooler, a dense layer and tanh, to the first tokens' states, [E, H]."""
         if self.config.new_pooler or not self.family.has_pooler:
             return self.pooler(first_EH)
         return self.encoder.get_submodule("pooler")(first_EH[:, None])
@@ -167,24 +169,23 @@ class CaMtlModel(SavesAdapters, ConditionalEncoder):
         for task, task_labels in labels.items():
             if task not in logits:
                 raise ValueError(f"labels for task {task!r}, which has no rows in the batch")
-            number = self.config.tasks.index(task)
-            where = packed.rows_by_task[number]
-            if len(task_labels) != where.num_rows:
+            task_id = self.config.tasks.index(task)
+            rows = packed.rows_by_task[task_id]
+            if len(task_labels) != rows.num_rows:
                 raise ValueError(
-                    f"task {task!r}: {where.num_rows} rows in the batch, {len(task_labels)} labels"
+                    f"task {task!r}: {rows.num_rows} rows in the batch, {len(task_labels)} labels"
                 )
-            losses[task] = self.head(number).row_losses(logits[task], task_labels, where)
+            losses[task] = self.head(task_id).row_losses(logits[task], task_labels, rows)
         return losses
 
 
-def note_backbone(config: CaMtlConfig, backbone: str, revision: str | None = None) -> None:
-    """Fill in what a model's configuration says of its encoder.
-
-    Raises:
-        ValueError: the backbone cannot be found, or is not of a supported family.
-    """
+def _set_backbone(config: CaMtlConfig, backbone: str, revision: str | None = None) -> None:
     encoder_config = read_config(backbone, revision)
-    family_of(encoder_config)
+    if config.random_top_layer and not family_of(encoder_config).supports_random_top_layer:
+        raise ValueError(
+            f"random_top_layer is not supported for backbone family {encoder_config.model_type!r}: "
+            "set it to false, or use a BERT-like backbone"
+        )
     config.backbone = backbone
     config.backbone_revision = getattr(encoder_config, "_commit_hash", None)
     config.backbone_config = encoder_config.to_dict() | {"dtype": "float32"}

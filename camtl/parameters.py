@@ -1,14 +1,14 @@
-"""How many parameters a model has, where, and how many of them train."""
+"""Parameter counts of a model: total and trainable, by part."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from torch import nn
 
-from camtl.freezing import outside_generators
+from camtl.freezing import pretrained_parameters
 from camtl.model import CaMtlModel
 
-# What a parameter outside of the pretrained encoder belongs to, by the first part of its name.
+# Part of a parameter outside the pretrained encoder, by the first component of its name.
 PARTS = {
     "task_embedding": "task embedding",
     "task_transformation": "task embedding",
@@ -22,7 +22,7 @@ PARTS = {
 
 
 class PartSize(NamedTuple):
-    """Parameters of a part of the model, and those that train."""
+    """Number of parameters of a part of the model, and of its trainable ones."""
 
     part: str
     total: int
@@ -30,59 +30,52 @@ class PartSize(NamedTuple):
 
 
 def parameter_table(model: CaMtlModel) -> list[PartSize]:
-    """The sizes of a model's parts, the encoder's first, then what CA-MTL adds, then the heads."""
-    own = nn.ModuleDict({name: module for name, module in model.named_children() if name != "encoder"})
+    """Counts the parameters of each part: the encoder's first, then the conditional parts', then the heads'."""
     layers = model.layers()
     half = len(layers) // 2
     pretrained = {
-        "embeddings": _pretrained(model.embeddings()),
-        f"layers 0-{half - 1}": _pretrained(layers[:half]),
-        f"layers {half}-{len(layers) - 1}": _pretrained(layers[half:]),
+        "embeddings": model.embeddings(),
+        f"layers 0-{half - 1}": layers[:half],
+        f"layers {half}-{len(layers) - 1}": layers[half:],
     }
-    counted = {id(parameter) for parameters in pretrained.values() for parameter in parameters}
-    rest = [p for p in _pretrained(model.encoder) if id(p) not in counted]
-    generators = {id(p) for p in model.encoder.parameters()} - counted - {id(p) for p in rest}
-    parts: dict[str, list[nn.Parameter]] = {**pretrained, "pooler and final norm": rest}
-    parts["conditional layer norm"] = [p for p in model.encoder.parameters() if id(p) in generators]
-    for name, parameter in own.named_parameters():
-        parts.setdefault(PARTS[name.split(".")[0]], []).append(parameter)
+    part_of = {id(p): part for part, module in pretrained.items() for p in pretrained_parameters(module)}
+    for parameter in pretrained_parameters(model.encoder):
+        part_of.setdefault(id(parameter), "pooler and final norm")
+    parts: dict[str, list[nn.Parameter]] = {
+        part: [] for part in (*pretrained, "pooler and final norm", "conditional layer norm")
+    }
+    for name, parameter in model.named_parameters():
+        default = "conditional layer norm" if name.startswith("encoder.") else PARTS[name.split(".")[0]]
+        parts.setdefault(part_of.get(id(parameter), default), []).append(parameter)
     return [_size(part, parameters) for part, parameters in parts.items() if parameters]
 
 
 def format_table(table: Sequence[PartSize]) -> str:
-    """The table for a person, a line per part and one for all."""
+    """Formats the table as text, one line per part and one for the sum."""
     lines = [f"{'parameters':26}{'total':>14}{'trainable':>14}"]
-    whole = PartSize("all", sum(part.total for part in table), sum(part.trainable for part in table))
-    lines += [f"  {part:24}{total:>14,}{trainable:>14,}" for part, total, trainable in [*table, whole]]
+    total = PartSize("all", sum(part.total for part in table), sum(part.trainable for part in table))
+    lines += [f"  {part:24}{total:>14,}{trainable:>14,}" for part, total, trainable in [*table, total]]
     return "\n".join(lines)
 
 
 def count_parameters(model: CaMtlModel) -> dict[str, float]:
-    """Parameters of the model: `total`, `trainable`, and `versus_separate_models`.
+    """Counts the parameters of the model: `total`, `trainable`, and `versus_separate_models`.
 
     The last is the total over that of one plain encoder with a head for each task.
     """
-    whole = _size("model", model.parameters())
+    _, total, trainable = _size("model", model.parameters())
     heads = _size("heads", model.heads.parameters()).total
     separate = plain_encoder_size(model) * len(model.config.tasks) + heads
-    return {
-        "total": whole.total,
-        "trainable": whole.trainable,
-        "versus_separate_models": whole.total / separate,
-    }
+    return {"total": total, "trainable": trainable, "versus_separate_models": total / separate}
 
 
 def plain_encoder_size(model: CaMtlModel) -> int:
-    """Parameters of the encoder without what CA-MTL adds; a new pooler is the plain encoder's too."""
+    """Counts the encoder's parameters without the conditional parts; a new pooler counts as the encoder's."""
     pooler = getattr(model, "pooler", None)
-    new = 0 if pooler is None else _size("pooler", pooler.parameters()).total
-    return new + _size("encoder", _pretrained(model.encoder)).total
-
-
-def _pretrained(module: nn.Module) -> list[nn.Parameter]:
-    return [p for part in outside_generators(module) for p in part.parameters(recurse=False)]
+    new = [] if pooler is None else list(pooler.parameters())
+    return _size("encoder", [*new, *pretrained_parameters(model.encoder)]).total
 
 
 def _size(part: str, parameters: Iterable[nn.Parameter]) -> PartSize:
-    listed = list(parameters)
-    return PartSize(part, sum(p.numel() for p in listed), sum(p.numel() for p in listed if p.requires_grad))
+    sizes = [(p.numel(), p.requires_grad) for p in parameters]
+    return PartSize(part, sum(size for size, _ in sizes), sum(size for size, trains in sizes if trains))

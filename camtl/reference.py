@@ -1,7 +1,7 @@
-"""Weights of the authors' published implementation (commit 1e6ebb7), loaded under this project's names.
+"""Loads weights of the authors' published implementation (commit 1e6ebb7).
 
-Theirs and ours compute the same function; the names differ, the base variant's top layer is called
-`new_*` there, and every FiLM generator `gb_weights`.
+Both implementations compute the same function and differ in names: the published code calls the base variant's
+top layer `new_*`, and every FiLM generator `gb_weights`.
 """
 
 import re
@@ -35,9 +35,8 @@ RENAMES: tuple[tuple[str, str], ...] = (
 
 
 def rename(name: str, tasks: list[str]) -> str:
-    """The name here of a weight of the published code."""
-    decoder = re.fullmatch(r"decoders\.(\d+)\.model\.(weight|bias)", name)
-    if decoder is not None:
+    """Translates a weight's name in the published code to its name here."""
+    if decoder := re.fullmatch(r"decoders\.(\d+)\.model\.(weight|bias)", name):
         return f"heads.{tasks[int(decoder[1])]}.linear.{decoder[2]}"
     for pattern, replacement in RENAMES:
         name = re.sub(pattern, replacement, name)
@@ -51,17 +50,17 @@ def from_reference(
     tasks: Mapping[str, int],
     max_seq_length: int,
 ) -> CaMtlModel:
-    """A model with the weights of the published implementation.
+    """Makes a model with the weights of the published implementation.
 
     Args:
-        state_dict: of its `CaMtl` module.
-        bert_config: its encoder's configuration.
+        state_dict: of the published `CaMtl` module.
+        bert_config: the published encoder's configuration.
         variant: `base` or `large`.
-        tasks: number of labels of each task, in the order of its task ids; 1 is a regression.
-        max_seq_length: the length that everything was padded to there.
+        tasks: number of labels of each task, in the order of the task ids; 1 is a regression.
+        max_seq_length: the length that the published code padded all rows to.
 
     Raises:
-        ValueError: a weight is missing or left over; the error names it.
+        ValueError: a weight is missing or unexpected; the error names it.
     """
     fields = bert_config.to_dict() if isinstance(bert_config, BertConfig) else dict(bert_config)
     heads = {
@@ -80,6 +79,6 @@ def from_reference(
     missing, unexpected = model.load_state_dict(renamed, strict=False)
     if missing or unexpected:
         raise ValueError(
-            f"the weights do not fit variant {variant!r}: missing {missing[:3]}, left over {unexpected[:3]}"
+            f"the weights do not fit variant {variant!r}: missing {missing[:3]}, unexpected {unexpected[:3]}"
         )
     return model.eval()

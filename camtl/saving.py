@@ -1,8 +1,8 @@
-"""Saving a model, whole or as adapters only, and loading what was saved.
+"""Saving and loading a model, complete or as adapters only.
 
-A checkpoint of adapters only leaves out every tensor that equals the backbone's. Its configuration
-names the backbone, its revision, and a fingerprint of what was left out, so that loading over another
-backbone is refused instead of giving another model.
+A checkpoint of adapters only leaves out every tensor that equals the backbone's. Its configuration has the
+backbone's name and revision and a fingerprint of the omitted tensors, so that loading with another backbone
+raises an error.
 """
 
 import hashlib
@@ -17,25 +17,25 @@ from camtl.backbones import read_weights
 from camtl.config import CaMtlConfig
 
 ENCODER = "encoder."
-NAMES_TOLD = 5
+MAX_NAMES = 5  # in an error message
 
 
-class SavesAdapters(PreTrainedModel):
-    """transformers' saving and loading, with checkpoints of adapters only, and strict about names."""
+class AdapterCheckpoints(PreTrainedModel):
+    """transformers' saving and loading, plus checkpoints of adapters only. Every weight name must match."""
 
     config: CaMtlConfig
 
     def save_pretrained(
         self, save_directory: Any, *args: Any, adapters_only: bool = False, **kwargs: Any
     ) -> None:
-        """As transformers' own.
+        """Saves the model as transformers does.
 
         Args:
             save_directory: folder.
-            adapters_only: keep only what differs from the backbone, and which backbone that is.
+            adapters_only: save only the tensors that differ from the backbone's.
 
         Raises:
-            ValueError: `adapters_only` of a model that was not made from a backbone.
+            ValueError: `adapters_only` for a model without a backbone.
         """
         if not adapters_only:
             super().save_pretrained(save_directory, *args, **kwargs)
@@ -43,94 +43,97 @@ class SavesAdapters(PreTrainedModel):
         config = self.config
         if config.backbone is None:
             raise ValueError(
-                "adapters_only leaves the backbone out, and this model names none: "
+                "adapters_only needs a model with a backbone, and this one has none: "
                 "make it with CaMtlModel.from_backbone"
             )
         backbone = read_weights(config.backbone, config.backbone_revision)
-        kept, config.backbone_fingerprint = split_off_backbone(self.state_dict(), backbone)
+        adapters, config.backbone_fingerprint = split_off_backbone(self.state_dict(), backbone)
         try:
-            super().save_pretrained(save_directory, *args, **{**kwargs, "state_dict": kept})
+            super().save_pretrained(save_directory, *args, **{**kwargs, "state_dict": adapters})
         finally:
             config.backbone_fingerprint = None
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
-        """As transformers' own; a checkpoint of adapters only is completed from its backbone.
+        """Loads a model as transformers does; reads the backbone for a checkpoint of adapters only.
 
         Raises:
-            ValueError: names are missing, left over or of another shape, or the backbone found is not
-                the one that the adapters were trained on.
+            ValueError: weights are missing, unexpected or of another shape, or the adapters were trained on
+                another version of the backbone.
         """
-        wants_told = kwargs.pop("output_loading_info", False)
-        may_mismatch = kwargs.pop("ignore_mismatched_sizes", False)
+        output_loading_info = kwargs.pop("output_loading_info", False)
+        ignore_mismatched_sizes = kwargs.pop("ignore_mismatched_sizes", False)
         loaded: Any = super().from_pretrained(
             pretrained_model_name_or_path,
             *args,
             output_loading_info=True,
-            ignore_mismatched_sizes=True,  # all that does not fit is told at once, below
+            ignore_mismatched_sizes=True,  # so that one error below lists all misfits
             **kwargs,
         )
-        model, told = loaded
-        other_shape = [entry if isinstance(entry, str) else entry[0] for entry in told["mismatched_keys"]]
-        missing = sorted(set(told["missing_keys"]) - set(other_shape))
+        model, info = loaded
+        other_shape = [entry if isinstance(entry, str) else entry[0] for entry in info["mismatched_keys"]]
+        missing = sorted(set(info["missing_keys"]) - set(other_shape))
         if model.config.backbone_fingerprint is not None:
-            missing = model._take_from_backbone(missing)
-            told["missing_keys"] = set(missing)
+            missing = model._load_backbone(missing)
+            info["missing_keys"] = set(missing)
         misfits = {
             "missing": missing,
-            "left over": sorted(told["unexpected_keys"]),
-            "of another shape": [] if may_mismatch else sorted(other_shape),
+            "unexpected": sorted(info["unexpected_keys"]),
+            "of another shape": [] if ignore_mismatched_sizes else sorted(other_shape),
         }
         if any(misfits.values()):
-            parts = "; ".join(f"{what}: {_some(names)}" for what, names in misfits.items() if names)
+            parts = "; ".join(f"{kind}: {_join_first(names)}" for kind, names in misfits.items() if names)
             raise ValueError(
                 f"{pretrained_model_name_or_path} does not fit this configuration ({parts}): load it with "
-                "its own config.json, or give the tasks, switches and backbone that it was trained with"
+                "its own config.json, or use the tasks, switches and backbone that it was trained with"
             )
-        return (model, told) if wants_told else model
+        return (model, info) if output_loading_info else model
 
     @torch.no_grad()
-    def _take_from_backbone(self, missing: Sequence[str]) -> list[str]:
-        """Give the encoder what a checkpoint of adapters only left out; the names that stay missing.
+    def _load_backbone(self, missing: Sequence[str]) -> list[str]:
+        """Loads the weights that a checkpoint of adapters only omits; returns the names still missing.
 
         Raises:
             ValueError: the backbone is not the one that the adapters were trained on.
         """
         config = self.config
         backbone = read_weights(str(config.backbone), config.backbone_revision)
-        left_out = [name for name in missing if name.removeprefix(ENCODER) in backbone]
-        pretrained = {name: backbone[name.removeprefix(ENCODER)] for name in left_out}
-        if fingerprint(pretrained) != config.backbone_fingerprint:
+        omitted = {
+            name: backbone[name.removeprefix(ENCODER)]
+            for name in missing
+            if name.removeprefix(ENCODER) in backbone
+        }
+        if fingerprint(omitted) != config.backbone_fingerprint:
             raise ValueError(
                 f"the adapters were trained on another version of backbone {config.backbone!r} than the one "
-                f"found here: {_some(left_out)} differ"
+                f"installed here: {_join_first(list(omitted))} differ"
             )
-        own = self.state_dict()
-        for name, value in pretrained.items():
-            own[name].copy_(value)
-        config.backbone_fingerprint = None  # the model is whole
-        return [name for name in missing if name not in pretrained]
+        state = self.state_dict()
+        for name, value in omitted.items():
+            state[name].copy_(value)
+        config.backbone_fingerprint = None  # the model is complete
+        return [name for name in missing if name not in omitted]
 
 
 def split_off_backbone(
     state: Mapping[str, Tensor], backbone: Mapping[str, Tensor]
 ) -> tuple[dict[str, Tensor], str]:
-    """What of a model's state is not the backbone's.
+    """Separates a model's tensors from those that equal the backbone's.
 
     Args:
-        state: of the whole model.
-        backbone: the pretrained encoder's weights, under their names in the encoder.
+        state: the complete model's.
+        backbone: the pretrained encoder's weights, named as in the encoder.
 
     Returns:
-        (the tensors that differ from the backbone's or have none there, fingerprint of the others).
+        (the tensors that differ from the backbone's or are not in it, fingerprint of the others).
     """
     same = {
-        name: theirs
+        name: pretrained
         for name, value in state.items()
         if name.startswith(ENCODER)
-        and (theirs := backbone.get(name.removeprefix(ENCODER))) is not None
-        and theirs.shape == value.shape
-        and torch.equal(theirs, value.to("cpu", theirs.dtype))
+        and (pretrained := backbone.get(name.removeprefix(ENCODER))) is not None
+        and pretrained.shape == value.shape
+        and torch.equal(pretrained, value.to("cpu", pretrained.dtype))
     }
     return {name: value for name, value in state.items() if name not in same}, fingerprint(same)
 
@@ -144,6 +147,6 @@ def fingerprint(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _some(names: Sequence[str]) -> str:
-    told = ", ".join(names[:NAMES_TOLD])
-    return told if len(names) <= NAMES_TOLD else f"{told} and {len(names) - NAMES_TOLD} more"
+def _join_first(names: Sequence[str]) -> str:
+    joined = ", ".join(names[:MAX_NAMES])
+    return joined if len(names) <= MAX_NAMES else f"{joined} and {len(names) - MAX_NAMES} more"

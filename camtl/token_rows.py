@@ -1,6 +1,6 @@
-"""Tokenised rows on the host: what batches are packed from.
+"""Tokenised rows on the host, from which batches are packed.
 
-Shape suffixes: rows are examples of a task; each is one or more encodings, sequences of tokens.
+A row is an example of a task. It has one or more encodings: sequences of tokens.
 """
 
 from collections.abc import Sequence
@@ -13,27 +13,27 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 UNMARKED = -100
-OF_TOKENS = ("input_ids", "token_type_ids", "token_marks")
-OF_ROWS = ("task_ids", "labels", "row_ids", "encodings")
+TOKEN_COLUMNS = ("input_ids", "token_type_ids", "token_marks")
+ROW_COLUMNS = ("task_ids", "labels", "row_ids", "encodings")
 
 
-def _none() -> NDArray[np.int64]:
+def _empty() -> NDArray[np.int64]:
     return np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
 class TokenRows:
-    """Rows of any tasks, column by column. A window of a long passage, or a choice, is an encoding.
+    """Rows of any tasks, in columns. A window of a long passage is an encoding, and so is a choice.
 
     Attributes:
-        input_ids, token_type_ids: all encodings' tokens in one array, int64 [tokens].
+        input_ids, token_type_ids: the tokens of all encodings in one array, int64 [tokens].
         offsets: encoding i is `input_ids[offsets[i]:offsets[i + 1]]`, int64 [encodings + 1].
         task_ids: int64 [rows].
         labels: class number, regression value or number of the right choice, float32 [rows].
         row_ids: the row's number in its task's source, int64 [rows].
-        encodings: encodings of each row, int64 [rows]; left out: one each.
-        token_marks: what a head is told of single tokens, -100 where nothing, int64 [tokens]: a tag, the
-            bits of a span (1 start, 2 end), the number of a marked word; left out: nothing anywhere.
+        encodings: number of encodings of each row, int64 [rows]; default: one each.
+        token_marks: what a head reads for single tokens, -100 for nothing, int64 [tokens]: a tag, the
+            bits of a span (1 start, 2 end), the number of a marked word; default: nothing.
     """
 
     input_ids: NDArray[np.int64]
@@ -42,8 +42,8 @@ class TokenRows:
     task_ids: NDArray[np.int64]
     labels: NDArray[np.float32]
     row_ids: NDArray[np.int64]
-    encodings: NDArray[np.int64] = field(default_factory=_none)
-    token_marks: NDArray[np.int64] = field(default_factory=_none)
+    encodings: NDArray[np.int64] = field(default_factory=_empty)
+    token_marks: NDArray[np.int64] = field(default_factory=_empty)
 
     def __post_init__(self) -> None:
         if not len(self.encodings):
@@ -56,39 +56,40 @@ class TokenRows:
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """Tokens of each encoding, [encodings]."""
+        """Number of tokens of each encoding, [encodings]."""
         return np.diff(self.offsets)
 
     @property
     def row_lengths(self) -> NDArray[np.int64]:
-        """Tokens of each row, all its encodings together, [rows]."""
+        """Number of tokens of each row, over all its encodings, [rows]."""
         return np.add.reduceat(self.lengths, _starts(self.encodings)) if len(self) else self.lengths
 
     @property
     def row_of_encoding(self) -> NDArray[np.int64]:
-        """Number of the row that each encoding belongs to, [encodings]."""
+        """Row number of each encoding, [encodings]."""
         return np.repeat(np.arange(len(self)), self.encodings)
 
     def take(self, rows: NDArray[np.int64]) -> "TokenRows":
-        """The named rows, in the order given."""
-        encodings = _spread(_starts(self.encodings)[rows], self.encodings[rows])
+        """Returns the rows with these numbers, in this order."""
+        encodings = _ranges(_starts(self.encodings)[rows], self.encodings[rows])
         lengths = self.lengths[encodings]
-        tokens = _spread(self.offsets[encodings], lengths)
-        of_tokens = {name: getattr(self, name)[tokens] for name in OF_TOKENS}
-        of_rows = {name: getattr(self, name)[rows] for name in OF_ROWS}
-        return TokenRows(offsets=np.concatenate([[0], np.cumsum(lengths)]), **of_tokens, **of_rows)
+        tokens = _ranges(self.offsets[encodings], lengths)
+        columns = {name: getattr(self, name)[tokens] for name in TOKEN_COLUMNS}
+        columns |= {name: getattr(self, name)[rows] for name in ROW_COLUMNS}
+        return TokenRows(offsets=np.concatenate([[0], np.cumsum(lengths)]), **columns)
 
     @staticmethod
     def concatenate(parts: Sequence["TokenRows"]) -> "TokenRows":
-        """Several sets of rows as one, in order."""
+        """Returns several sets of rows as one, in order."""
         lengths = np.concatenate([part.lengths for part in parts])
         columns = {
-            name: np.concatenate([getattr(part, name) for part in parts]) for name in (*OF_TOKENS, *OF_ROWS)
+            name: np.concatenate([getattr(part, name) for part in parts])
+            for name in (*TOKEN_COLUMNS, *ROW_COLUMNS)
         }
         return TokenRows(offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), **columns)
 
     def labels_by_task(self, tasks: Sequence[str]) -> dict[str, Tensor]:
-        """Labels of the tasks that have rows here, each in row order: the model's `labels`."""
+        """Returns the labels of every task that has rows, in row order: the model's `labels`."""
         return {
             tasks[task]: torch.from_numpy(self.labels[self.task_ids == task])
             for task in np.unique(self.task_ids)
@@ -96,110 +97,105 @@ class TokenRows:
 
 
 def _starts(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where each group begins, of groups of these sizes."""
+    """First index of each of several adjacent groups of these sizes."""
     return np.cumsum(counts) - counts
 
 
-def _spread(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """start, start + 1, … for each of the groups, one after another."""
+def _ranges(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Concatenates the ranges start, start + 1, …, one of each count."""
     return np.repeat(starts - _starts(counts), counts) + np.arange(counts.sum())
 
 
 @dataclass(frozen=True)
 class TaskRows:
-    """Where one task's rows lie in a batch. n rows of the task, e encodings of them, k marked tokens.
+    """Indices of one task's rows in a batch: n rows, e encodings of them, k marked tokens.
 
     Attributes:
-        rows: numbers of its rows in the batch, [n].
-        encodings: numbers of its encodings in the batch, row after row, [e].
-        row_of_encoding: place in `rows` of each encoding's row, [e].
-        place_of_encoding: place of each encoding in its row, [e].
-        tokens: places of its marked tokens in the flattened batch, [k].
+        rows: row numbers in the batch, [n].
+        encodings: encoding numbers in the batch, in row order, [e].
+        row_of_encoding: index into `rows` for each encoding, [e].
+        index_in_row: number of each encoding within its row, [e].
+        tokens: indices of the marked tokens in the flattened batch, [k].
         marks: their marks, [k].
-        row_of_token, encoding_of_token: places in `rows` and in `encodings` of each token's, [k].
-        place_of_token: place of each token among the marked ones of its encoding, [k].
-        most_encodings: of a row.
-        most_tokens: marked tokens of an encoding.
+        row_of_token, encoding_of_token: indices into `rows` and `encodings` for each marked token, [k].
+        index_in_encoding: number of each token among the marked ones of its encoding, [k].
+        max_encodings: largest number of encodings in any row.
+        max_tokens: largest number of marked tokens in any encoding.
     """
 
     rows: Tensor
     encodings: Tensor
     row_of_encoding: Tensor
-    place_of_encoding: Tensor
+    index_in_row: Tensor
     tokens: Tensor
     marks: Tensor
     row_of_token: Tensor
     encoding_of_token: Tensor
-    place_of_token: Tensor
-    most_encodings: int
-    most_tokens: int
+    index_in_encoding: Tensor
+    max_encodings: int
+    max_tokens: int
 
     @property
     def num_rows(self) -> int:
-        """N."""
+        """Number of the task's rows, n."""
         return len(self.rows)
 
-    @property
-    def num_encodings(self) -> int:
-        """E."""
-        return len(self.encodings)
-
     def to(self, device: torch.device | str) -> "TaskRows":
-        """The same on another device, copied without waiting for it."""
+        """Copies the tensors to a device without waiting for the copy."""
         tensors = {
             column.name: getattr(self, column.name).to(device, non_blocking=True)
             for column in fields(self)
-            if not column.name.startswith("most_")
+            if not column.name.startswith("max_")
         }
         return replace(self, **tensors)
 
 
-def locate(
+def index_rows_by_task(
     task_ids: NDArray[np.int64],
     encodings: NDArray[np.int64],
     lengths: NDArray[np.int64],
     token_marks: NDArray[np.int64],
-    place_of_token: NDArray[np.int64],
+    token_positions: NDArray[np.int64],
 ) -> dict[int, TaskRows]:
-    """Where the rows of each task lie.
+    """Computes the indices of each task's rows.
 
     Args:
-        task_ids: of the batch's rows, [rows].
-        encodings: encodings of each row, [rows].
-        lengths: tokens of each encoding, [encodings].
-        token_marks: of all tokens, encoding after encoding, [tokens].
-        place_of_token: place of each token in the flattened batch, [tokens].
+        task_ids: task of each row of the batch, [rows].
+        encodings: number of encodings of each row, [rows].
+        lengths: number of tokens of each encoding, [encodings].
+        token_marks: marks of all tokens, in the order of the encodings, [tokens].
+        token_positions: index of each token in the flattened batch, [tokens].
 
     Returns:
-        {task id: its rows}, for the tasks that are present.
+        {task id: its rows}, for the tasks with rows.
     """
-    row_of = np.repeat(np.arange(len(task_ids)), encodings)
+    batch_row_of_encoding = np.repeat(np.arange(len(task_ids)), encodings)
     marked = np.flatnonzero(token_marks != UNMARKED)
-    encoding_of = np.repeat(np.arange(len(lengths)), lengths)[marked]
-    found = {}
+    batch_encoding_of_marked = np.repeat(np.arange(len(lengths)), lengths)[marked]
+    task_of_encoding = task_ids[batch_row_of_encoding]
+    task_of_marked = task_of_encoding[batch_encoding_of_marked]
+    rows_by_task = {}
     for task in np.unique(task_ids):
         rows = np.flatnonzero(task_ids == task)
-        own = np.flatnonzero(task_ids[row_of] == task)
+        task_encodings = np.flatnonzero(task_of_encoding == task)
         counts = encodings[rows]
-        row_of_own = np.repeat(np.arange(len(rows)), counts)
-        mine = task_ids[row_of[encoding_of]] == task
-        encoding_of_token = np.searchsorted(own, encoding_of[mine])
-        tokens_of = np.bincount(encoding_of_token, minlength=len(own))
+        row_of_encoding = np.repeat(np.arange(len(rows)), counts)
+        tokens = marked[task_of_marked == task]
+        encoding_of_token = np.searchsorted(task_encodings, batch_encoding_of_marked[task_of_marked == task])
+        marked_tokens = np.bincount(encoding_of_token, minlength=len(task_encodings))
         arrays = {
             "rows": rows,
-            "encodings": own,
-            "row_of_encoding": row_of_own,
-            "place_of_encoding": _spread(np.zeros_like(counts), counts),
-            "tokens": place_of_token[marked[mine]],
-            "marks": token_marks[marked[mine]],
-            "row_of_token": row_of_own[encoding_of_token],
+            "encodings": task_encodings,
+            "row_of_encoding": row_of_encoding,
+            "index_in_row": _ranges(np.zeros_like(counts), counts),
+            "tokens": token_positions[tokens],
+            "marks": token_marks[tokens],
+            "row_of_token": row_of_encoding[encoding_of_token],
             "encoding_of_token": encoding_of_token,
-            "place_of_token": _spread(np.zeros_like(tokens_of), tokens_of),
+            "index_in_encoding": _ranges(np.zeros_like(marked_tokens), marked_tokens),
         }
         tensors: dict[str, Any] = {name: torch.from_numpy(values) for name, values in arrays.items()}
-        found[int(task)] = TaskRows(
-            **tensors,
-            most_encodings=int(counts.max()),
-            most_tokens=int(tokens_of.max(initial=0)),
+        rows_by_task[int(task)] = TaskRows(
+            **tensors, max_encodings=int(counts.max()), max_tokens=int(marked_tokens.max(initial=0))
         )
-    return found
+    return rows_by_task

@@ -1,7 +1,6 @@
-"""How the conditional parts are set into a pretrained encoder of the BERT family.
+"""Pretrained encoders of the BERT family as transformers ships them, and where the conditional parts attach.
 
-The encoder is the one that transformers ships. A family says how to reach its pieces; a new family is
-one more small class in `FAMILIES`.
+To support another encoder, add a small `Family` class and list it in `FAMILIES`. The model uses this package.
 """
 
 from transformers import PretrainedConfig
@@ -32,10 +31,10 @@ FAMILIES: dict[str, Family] = {
 
 
 def family_of(config: PretrainedConfig) -> Family:
-    """The family of an encoder.
+    """Returns the family of an encoder.
 
     Raises:
-        ValueError: it is not one that CA-MTL knows; the error names those that are.
+        ValueError: the family is not supported; the error lists those that are.
     """
     if config.model_type not in FAMILIES:
         raise ValueError(

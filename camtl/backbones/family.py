@@ -1,48 +1,76 @@
-"""What CA-MTL has to know of a pretrained encoder: where its pieces are.
+"""The interface between CA-MTL and a pretrained encoder: where the encoder's parts are.
 
-Shape suffixes: B rows, S sequences, W tokens a sequence, H hidden, D size of an attention head.
+Shape suffixes: S sequences, W tokens a sequence, H hidden, D size of an attention head.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from camtl.packing import PackedBatch
 
-# Rotary cosines and sines of every token, two [S, W, D], by kind of layer; empty where positions are embedded.
+# Rotary cosines and sines of every token, two [S, W, D], by layer type; empty where positions are embedded.
 Rotations = Mapping[str, tuple[Tensor, Tensor]]
 
 
-class Family(Protocol):
-    """The pieces of an encoder that CA-MTL touches; the encoder itself is as transformers ships it."""
+class Family(ABC):
+    """Access to the parts of an encoder, which stays the unchanged transformers model.
 
-    has_pooler: ClassVar[bool]
-    dropouts: ClassVar[Sequence[str]]
+    Attributes:
+        layers_path: name of the submodule that lists the layers, bottom first.
+        dropouts: names of the dropout rates in the encoder's configuration.
+        has_pooler: whether the transformers model can have a pooler.
+        supports_random_top_layer: whether `CaMtlConfig.random_top_layer` is defined for the family.
+    """
+
+    layers_path: ClassVar[str] = "encoder.layer"
+    dropouts: ClassVar[Sequence[str]] = ("hidden_dropout_prob", "attention_probs_dropout_prob")
+    has_pooler: ClassVar[bool] = False
+    supports_random_top_layer: ClassVar[bool] = True
+
+    def first_position(self, config: PretrainedConfig) -> int:
+        """Position number of a row's first token."""
+        return 0
 
     def check(self, config: PretrainedConfig, max_seq_length: int) -> None:
-        """Raises ValueError where the encoder cannot hold rows of `max_seq_length` tokens."""
+        """Raises ValueError if the encoder has fewer positions than `max_seq_length`."""
+        positions = config.max_position_embeddings - self.first_position(config)
+        if max_seq_length > positions:
+            raise ValueError(
+                f"max_seq_length={max_seq_length} is more than the {positions} positions that the backbone has"
+            )
 
     def embeddings(self, encoder: PreTrainedModel) -> nn.ModuleList:
         """The modules before the first layer."""
+        return nn.ModuleList([encoder.get_submodule("embeddings")])
 
     def layers(self, encoder: PreTrainedModel) -> nn.ModuleList:
         """The encoder's layers, bottom first."""
+        layers = encoder.get_submodule(self.layers_path)
+        assert isinstance(layers, nn.ModuleList)
+        return layers
 
+    @abstractmethod
     def norms(self, layer: nn.Module) -> Iterator[tuple[nn.Module, str]]:
         """(owner, attribute name) of every layer norm of a layer."""
 
+    @abstractmethod
     def embed(self, encoder: PreTrainedModel, batch: PackedBatch) -> tuple[Tensor, Rotations]:
-        """Embedding output [S, W, H] of a batch, and what its layers need beside it."""
+        """Embedding output [S, W, H] of a batch, and the rotations that its layers need."""
 
     def window(self, layer: nn.Module) -> int | None:
-        """How far a token of a layer sees to either side; None is as far as its row goes."""
+        """Number of tokens to either side that a layer attends to; None: the complete encoding."""
+        return None
 
+    @abstractmethod
     def run_layer(
         self, layer: nn.Module, hidden: Tensor, bias: Tensor, rotations: Rotations
     ) -> tuple[Tensor, Tensor]:
         """Hidden [S, W, H], additive scores [S, 1, W, W] -> (attention half's output, layer output)."""
 
-    def read(self, encoder: PreTrainedModel, hidden: Tensor) -> Tensor:
-        """A layer's states [S, W, H] as what comes after the encoder reads them."""
+    def final_norm(self, encoder: PreTrainedModel, hidden: Tensor) -> Tensor:
+        """Applies the norm after the last layer, if the encoder has one, to states [S, W, H]."""
+        return hidden

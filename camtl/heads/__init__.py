@@ -1,4 +1,4 @@
-"""Task heads: what turns states into predictions, predictions into losses, and into an uncertainty."""
+"""Task heads: each turns hidden states into logits, losses and an uncertainty. `CaMtlModel` has one per task."""
 
 from collections.abc import Callable
 

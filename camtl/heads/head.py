@@ -1,6 +1,7 @@
-"""What every head can do, and what heads share.
+"""The interface of all heads, and helpers that several share.
 
-Shape suffixes: n rows of the task, e encodings of them, k marked tokens, N tokens of the batch, H hidden.
+Shape suffixes: n rows of the task, e encodings of them, k marked tokens, N tokens and E encodings of the batch,
+H hidden, C classes.
 """
 
 from abc import ABC, abstractmethod
@@ -12,57 +13,57 @@ from torch import Tensor, nn
 
 from camtl.heads.spec import HeadSpec
 from camtl.packing import TaskRows
+from camtl.uncertainty import normalized_entropy
 
 Array = NDArray[np.float32]
 
 
 class Head(nn.Module, ABC):
-    """One task's head: a linear layer on states of the encoder, with the task's loss and uncertainty.
+    """One task's head: a linear layer on the encoder's states, with the task's loss and uncertainty.
 
     Args:
         spec: what the task predicts.
         hidden_size: H.
-        dropout: of the states that are read.
+        dropout: dropout rate of the layer's input.
     """
 
-    reads = 1  # states side by side that the layer reads
+    num_states = 1  # hidden states, side by side, in the layer's input
 
     def __init__(self, spec: HeadSpec, hidden_size: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.spec = spec
         self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(self.reads * hidden_size, spec.num_labels)
+        self.linear = nn.Linear(self.num_states * hidden_size, spec.num_labels)
 
-    def read(self, states: Tensor) -> Tensor:
-        """What the layer gives for states [..., reads * H]: float32 [..., labels]."""
-        read: Tensor = self.linear(self.dropout(states)).float()
-        return read
+    def project(self, states: Tensor) -> Tensor:
+        """States [..., num_states * H] -> outputs of the layer, float32, [..., num_labels]."""
+        return self.linear(self.dropout(states)).float()
 
     @abstractmethod
-    def forward(self, states_NH: Tensor, pooled_EH: Tensor, where: TaskRows) -> Tensor:
+    def forward(self, states_NH: Tensor, pooled_EH: Tensor, task_rows: TaskRows) -> Tensor:
         """Logits, float32, of the task's rows in a batch.
 
         Args:
             states_NH: hidden state of every token of the batch.
             pooled_EH: pooled state of every encoding of the batch.
-            where: where the task's rows lie in both.
+            task_rows: indices of the task's rows in both.
         """
 
     @abstractmethod
-    def row_losses(self, logits: Tensor, labels: Tensor, where: TaskRows) -> Tensor:
+    def row_losses(self, logits: Tensor, labels: Tensor, task_rows: TaskRows) -> Tensor:
         """Loss of each row, [n]."""
 
-    @abstractmethod
-    def row_uncertainty(self, logits: Tensor, where: TaskRows) -> Tensor:
+    def row_uncertainty(self, logits: Tensor, task_rows: TaskRows) -> Tensor:
         """Normalised entropy of each row, in [0, 1], [n]."""
+        return normalized_entropy(logits)
 
-    @abstractmethod
-    def split(self, logits: Tensor, where: TaskRows) -> list[list[Array]]:
-        """Logits on the host, row by row: one array, of a span one per window."""
+    def unbatch(self, logits: Tensor, task_rows: TaskRows) -> list[list[Array]]:
+        """Splits logits on the host by row: one array per row; of a span one per window."""
+        return [[row] for row in logits.numpy()]
 
 
 def segment_mean(values: Tensor, segment: Tensor, segments: int) -> Tensor:
-    """Mean of `values` [k] over each segment -> [segments]; 0 for one without values.
+    """Mean of `values` [k] over each segment -> [segments]; 0 for an empty segment.
 
     Args:
         values: [k].
@@ -72,8 +73,3 @@ def segment_mean(values: Tensor, segment: Tensor, segments: int) -> Tensor:
     zeros = torch.zeros(segments, device=values.device, dtype=values.dtype)
     counts = zeros.index_add(0, segment, torch.ones_like(values))
     return zeros.index_add(0, segment, values) / counts.clamp(min=1)
-
-
-def per_row(values_e: Tensor, where: TaskRows) -> Tensor:
-    """Mean over each row's encodings, [e] -> [n]."""
-    return segment_mean(values_e, where.row_of_encoding, where.num_rows)

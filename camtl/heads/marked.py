@@ -1,7 +1,7 @@
-"""Classification that reads marked words too: is a word used in the same sense, does a pronoun mean a noun.
+"""Classification that also reads two marked words: word sense, or whether a pronoun refers to a noun.
 
-As the BERT baselines of SuperGLUE do (Wang et al. 2019, §4): the pooled state beside the mean state of
-each of two marked words. A mark that truncation cut off leaves zeros.
+As in SuperGLUE's BERT baselines (Wang et al. 2019, §4), the input is the pooled state and the mean state of
+each marked word. A word that truncation removed gives zeros.
 """
 
 import torch
@@ -16,15 +16,15 @@ MARKS = 2
 class MarkedHead(ClassificationHead):
     """Classes of a row, from its pooled state and its two marked words."""
 
-    reads = 1 + MARKS
+    num_states = 1 + MARKS
 
-    def forward(self, states_NH: Tensor, pooled_EH: Tensor, where: TaskRows) -> Tensor:
+    def forward(self, states_NH: Tensor, pooled_EH: Tensor, task_rows: TaskRows) -> Tensor:
         """Logits [n, C]."""
-        slot = where.row_of_token * (1 + MARKS) + where.marks.clamp(0, MARKS)  # slot 0: no mark
-        slots = where.num_rows * (1 + MARKS)
-        marked_kH = states_NH[where.tokens]
-        sums = marked_kH.new_zeros(slots, marked_kH.shape[-1]).index_add(0, slot, marked_kH)
-        counts = marked_kH.new_zeros(slots).index_add(0, slot, torch.ones_like(slot, dtype=marked_kH.dtype))
-        words = (sums / counts.clamp(min=1)[:, None]).view(where.num_rows, 1 + MARKS, -1)[:, 1:]
-        features = torch.cat([pooled_EH[where.encodings], words.flatten(1)], dim=-1)
-        return self.read(features)
+        slot_k = task_rows.row_of_token * (1 + MARKS) + task_rows.marks.clamp(0, MARKS)  # slot 0: no mark
+        slots = task_rows.num_rows * (1 + MARKS)
+        marked_kH = states_NH[task_rows.tokens]
+        sums = marked_kH.new_zeros(slots, marked_kH.shape[-1]).index_add(0, slot_k, marked_kH)
+        ones_k = torch.ones_like(slot_k, dtype=marked_kH.dtype)
+        counts = marked_kH.new_zeros(slots).index_add(0, slot_k, ones_k)
+        words = (sums / counts.clamp(min=1)[:, None]).view(task_rows.num_rows, 1 + MARKS, -1)[:, 1:]
+        return self.project(torch.cat([pooled_EH[task_rows.encodings], words.flatten(1)], dim=-1))

@@ -1,9 +1,9 @@
-"""What a task predicts."""
+"""`HeadSpec`: what a task predicts."""
 
 from dataclasses import dataclass
 from math import isfinite
 
-# Kind -> outputs per state that it reads; None where they are the task's classes.
+# Kind -> outputs of the layer; None: the number of the task's classes.
 KINDS: dict[str, int | None] = {
     "classification": None,
     "regression": 1,
@@ -23,7 +23,7 @@ class HeadSpec:
             states of marked words; `choice` between a row's encodings; `tagging` of words; `span` of
             text in a passage.
         num_labels: classes; 1 for a regression or a choice, 2 (start and end) for a span.
-        label_range: (lowest, highest) label of a regression. None leaves the squared error in the
+        label_range: (lowest, highest) label of a regression. None computes the squared error in the
             labels' own units, as the published code does.
         label_names: names of the classes, in the order of their numbers.
         null_threshold: a span is answered with "" unless an answer's log odds against "no answer" exceed
@@ -58,10 +58,5 @@ class HeadSpec:
 
     @property
     def has_classes(self) -> bool:
-        """Whether a row's label is the number of a class."""
+        """Whether a row's label is a class number."""
         return self.kind in ("classification", "marked")
-
-    @property
-    def reads_marks(self) -> bool:
-        """Whether it reads single tokens, which the rows' marks tell."""
-        return self.kind in ("marked", "tagging", "span")

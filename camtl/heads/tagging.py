@@ -12,22 +12,22 @@ from camtl.uncertainty import normalized_entropy
 
 
 class TaggingHead(Head):
-    """Classes of the marked tokens, whose marks are their tags."""
+    """Classes of the marked tokens, whose marks are the true tags."""
 
-    def forward(self, states_NH: Tensor, pooled_EH: Tensor, where: TaskRows) -> Tensor:
-        """Logits of the marked tokens, row after row, [k, C]."""
-        return self.read(states_NH[where.tokens])
+    def forward(self, states_NH: Tensor, pooled_EH: Tensor, task_rows: TaskRows) -> Tensor:
+        """Logits of the marked tokens, in row order, [k, C]."""
+        return self.project(states_NH[task_rows.tokens])
 
-    def row_losses(self, logits: Tensor, labels: Tensor, where: TaskRows) -> Tensor:
-        """Mean cross-entropy of each row's marked tokens, [n]; the truth is the marks, not `labels`."""
-        losses = F.cross_entropy(logits, where.marks, reduction="none")
-        return segment_mean(losses, where.row_of_token, where.num_rows)
+    def row_losses(self, logits: Tensor, labels: Tensor, task_rows: TaskRows) -> Tensor:
+        """Mean cross-entropy of each row's marked tokens, [n]; reads the marks, not `labels`."""
+        losses_k = F.cross_entropy(logits, task_rows.marks, reduction="none")
+        return segment_mean(losses_k, task_rows.row_of_token, task_rows.num_rows)
 
-    def row_uncertainty(self, logits: Tensor, where: TaskRows) -> Tensor:
-        """Mean entropy over log C of each row's marked tokens, [n]."""
-        return segment_mean(normalized_entropy(logits), where.row_of_token, where.num_rows)
+    def row_uncertainty(self, logits: Tensor, task_rows: TaskRows) -> Tensor:
+        """Mean normalised entropy of each row's marked tokens, [n]."""
+        return segment_mean(normalized_entropy(logits), task_rows.row_of_token, task_rows.num_rows)
 
-    def split(self, logits: Tensor, where: TaskRows) -> list[list[Array]]:
+    def unbatch(self, logits: Tensor, task_rows: TaskRows) -> list[list[Array]]:
         """Logits [marked tokens, C] of each row."""
-        rows = where.row_of_token.numpy()
-        return [[logits.numpy()[rows == row]] for row in range(where.num_rows)]
+        rows = task_rows.row_of_token.numpy()
+        return [[logits.numpy()[rows == row]] for row in range(task_rows.num_rows)]

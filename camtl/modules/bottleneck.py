@@ -1,7 +1,7 @@
-"""Conditional bottleneck: a linear adapter behind a task's scale and shift (paper §2.4, eq. 6).
+"""Conditional bottleneck: a linear adapter after a task's scale and shift (paper §2.4, eq. 6).
 
 Base: one in the top layer, norm(bottleneck(layer output) + attention output).
-Large: one per layer along a skip path, f_i = bottleneck_i(h_i + f_{i-1}), whose end is the output.
+Large: one per layer on a skip path, f_i = bottleneck_i(h_i + f_{i-1}); the last f_i is the encoder's output.
 """
 
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from camtl.modules.task_context import TaskContext
 
 
 class ConditionalBottleneck(nn.Module):
-    """FiLM, down to `hidden_size // reduction` and up again, without a non-linearity between."""
+    """FiLM, then down to `hidden_size // reduction` and up again, without a non-linearity between."""
 
     def __init__(self, condition_size: int, hidden_size: int, reduction: int) -> None:
         super().__init__()
@@ -24,5 +24,4 @@ class ConditionalBottleneck(nn.Module):
         """Hidden states [S, W, H] -> [S, W, H]."""
         scale_TH, shift_TH = self.film(self.condition(context.condition))
         modulated = hidden_SWH * context.per_token(scale_TH) + context.per_token(shift_TH)
-        out: Tensor = self.up(self.down(modulated))
-        return out
+        return self.up(self.down(modulated))

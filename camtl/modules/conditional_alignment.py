@@ -1,4 +1,4 @@
-"""Conditional alignment: the embeddings are aligned per task before the first layer (paper §2.2)."""
+"""Conditional alignment: modulates the embeddings per task before the first layer (paper §2.2)."""
 
 from torch import Tensor, nn
 
@@ -7,7 +7,7 @@ from camtl.modules.task_context import TaskContext
 
 
 class ConditionalAlignment(nn.Module):
-    """FiLM on the embedding output, generated from the raw (untransformed) task embedding."""
+    """FiLM on the embedding output, generated from the untransformed task embedding."""
 
     def __init__(self, condition_size: int, hidden_size: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""FiLM (Perez et al. 2018): the hypernetwork from which every conditional part takes its weights.
+"""FiLM (Perez et al. 2018): the hypernetwork that generates the weights of every conditional part.
 
 Shape suffixes: T tasks, Z size of the task embedding, F features modulated.
 """
@@ -14,6 +14,6 @@ class FiLM(nn.Module):
         self.generator = nn.Linear(condition_size, 2 * features)
 
     def forward(self, condition_TZ: Tensor) -> tuple[Tensor, Tensor]:
-        """Condition [T, Z] -> (scale [T, F], shift [T, F]); a scale is 1 + gamma."""
+        """Condition [T, Z] -> (scale [T, F], shift [T, F]); the scale is 1 + gamma."""
         gamma_TF, beta_TF = self.generator(condition_TZ).chunk(2, dim=-1)
         return 1 + gamma_TF, beta_TF

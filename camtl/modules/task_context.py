@@ -1,7 +1,7 @@
-"""What the conditional modules must know of the batch in hand: the tasks, and which token is whose.
+"""The tasks of the current batch, for conditional modules inside the pretrained encoder.
 
-The encoder is used as transformers ships it, so its modules cannot be handed a task. They read it
-from one holder that the model fills before every layer (and so again when a layer is recomputed).
+transformers' encoder passes no task to its modules. They read it from a holder that the model fills before
+every layer, and again when gradient checkpointing recomputes a layer.
 
 Shape suffixes: S sequences, W tokens a sequence, T tasks, Z size of the task embedding, F features.
 """
@@ -17,32 +17,30 @@ class TaskContext:
     """Conditions of all tasks and the task of every token.
 
     Attributes:
-        condition: transformed task embeddings [T, Z], the input of every generator in the layers.
-        token_task: task id of every token, [S, W]; or [S, 1] where a sequence is one task's.
+        condition: transformed task embeddings [T, Z], the input of the generators in the layers.
+        token_task: task id of every token, [S, W]; or [S, 1] if each sequence has one task.
     """
 
     condition: Tensor
     token_task: Tensor
 
     def per_token(self, table_TF: Tensor) -> Tensor:
-        """A value per task [T, F] -> the value of each token's task [S, W, F] (or [S, 1, F])."""
+        """Looks up a value per task [T, F] for every token: [S, W, F] (or [S, 1, F])."""
         return F.embedding(self.token_task, table_TF)
 
 
 class TaskContextHolder:
-    """The place where the modules of one model find the current `TaskContext`."""
+    """Holds the current `TaskContext` of one model."""
 
     def __init__(self) -> None:
         self.context: TaskContext | None = None
 
     def get(self) -> TaskContext:
-        """The current context.
+        """Returns the current context.
 
         Raises:
-            RuntimeError: outside of `CaMtlModel.forward`, where there is no batch.
+            RuntimeError: the call is outside `CaMtlModel.forward`, so there is no batch.
         """
         if self.context is None:
-            raise RuntimeError(
-                "a conditional module was called outside of CaMtlModel.forward: no task is set"
-            )
+            raise RuntimeError("a conditional module was called outside CaMtlModel.forward: no task is set")
         return self.context

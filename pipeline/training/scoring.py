@@ -87,7 +87,7 @@ def predict(
     for batch, numbers, logits in _forward(model, rows, precision, batch_rows, None):
         for task, where in batch.rows_by_task.items():
             head = model.head(task)
-            outputs = head.split(logits[model.config.tasks[task]].float().cpu(), where.to("cpu"))
+            outputs = head.unbatch(logits[model.config.tasks[task]].float().cpu(), where.to("cpu"))
             for row, arrays in zip(numbers[where.rows.cpu().numpy()], outputs, strict=True):
                 found[row] = arrays
     return found

@@ -163,7 +163,7 @@ class Steps:
             input_ids=batch.input_ids,
             token_type_ids=batch.token_type_ids,
             position_ids=batch.position_ids,
-            attention_mask=batch.blocked_scores(None, torch.float32)[:, None],
+            attention_mask=batch.attention_mask(None, torch.float32)[:, None],
         )
 
     def _train_bert(self, bfloat16: bool, **batch: Tensor) -> None:

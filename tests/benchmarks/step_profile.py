@@ -29,12 +29,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from camtl import CaMtlConfig, CaMtlModel, HeadSpec, TokenRows
 from camtl.freezing import freeze
 from camtl.heads.pooled import ClassificationHead
-from camtl.modules import (
-    ConditionalAlignment,
-    ConditionalAttentionBias,
-    ConditionalBottleneck,
-    ConditionalLayerNorm,
-)
+from camtl.modules.bottleneck import ConditionalBottleneck
+from camtl.modules.conditional_alignment import ConditionalAlignment
+from camtl.modules.conditional_attention import ConditionalAttentionBias
+from camtl.modules.conditional_layer_norm import ConditionalLayerNorm
 from pipeline.training.distributed import has_bfloat16
 from pipeline.training.learner import Learner, make_optimizer, make_schedule
 from pipeline.training.scoring import Precision

@@ -30,7 +30,9 @@ def test_a_package_that_is_not_there_says_how_to_install_it() -> None:
 
 
 def test_a_package_without_weights_is_named() -> None:
-    with pytest.raises(ValueError, match=r"backbone 'package:yaml': the package holds no model\.safetensors"):
+    with pytest.raises(
+        ValueError, match=r"backbone 'package:yaml': the package contains no model\.safetensors"
+    ):
         resolve_backbone("package:yaml")
 
 

@@ -67,9 +67,9 @@ def test_a_configuration_without_an_encoder_says_how_to_get_one() -> None:
     [
         ({"variant": "huge"}, "variant 'huge' is not known: use one of base, large, none"),
         ({"bottleneck": "bottom"}, "bottleneck 'bottom' is not known: use none, top, all"),
-        ({"tasks": ["two", "two", "three", "score"]}, "a task is named twice"),
-        ({"tasks": ["two", "three"]}, "score stands in one of them only"),
-        ({"heads": {**HEADS, "more": HeadSpec()}}, "more stands in one of them only"),
+        ({"tasks": ["two", "two", "three", "score"]}, "names a task twice"),
+        ({"tasks": ["two", "three"]}, "only one of them has score"),
+        ({"heads": {**HEADS, "more": HeadSpec()}}, "only one of them has more"),
         ({"max_seq_length": 0}, "max_seq_length=0 must be at least 1"),
         ({"bottleneck_reduction": 0}, "bottleneck_reduction=0 must be at least 1"),
         ({"task_embedding_size": 0}, "task_embedding_size=0 must be at least 1"),

@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModel, BertConfig, BertForMaskedLM, Pre
 from camtl import CaMtlModel, PackedBatch
 from camtl.backbones import FAMILIES
 from camtl.freezing import freeze
-from camtl.modules import FiLM
+from camtl.modules.film import FiLM
 from tests.camtl.running import LENGTHS, assert_near, make_batch, row_logits, run
 from tests.toy import ENCODERS, MAX_SEQ_LENGTH, gradients, make_config, make_model, make_rows, padded
 
@@ -193,12 +193,12 @@ def test_a_backbone_without_some_of_its_own_weights_is_refused(tmp_path: Path) -
 def test_a_local_layer_sees_no_further_than_its_window() -> None:
     """Layer 1 of the small ModernBERT sees 4 tokens to either side; its global layers see the row."""
     batch = PackedBatch.pack(make_rows([12, 9], [0, 1]), max_width=24)
-    seen = batch.blocked_scores(4, torch.float32) == 0
+    seen = batch.attention_mask(4, torch.float32) == 0
     far = (batch.position_ids[:, :, None] - batch.position_ids[:, None]).abs() > 4
     real = batch.encoding_ids >= 0
     assert not (seen & far)[real].any()
     assert (seen.sum(-1)[real] <= 9).all()
-    assert ((batch.blocked_scores(None, torch.float32) == 0).sum(-1)[real] >= 9).all()
+    assert ((batch.attention_mask(None, torch.float32) == 0).sum(-1)[real] >= 9).all()
 
 
 @pytest.mark.parametrize(("family", "variant"), [("bert", "large"), ("modernbert", "base")])

@@ -123,7 +123,7 @@ def by_row(model: CaMtlModel, rows: TokenRows, max_width: int) -> list[tuple[flo
         name, head = NAMES[task], model.head(task)
         logits = output.logits[name].detach()
         parts = (output.row_losses[name].tolist(), head.row_uncertainty(logits, where).tolist())
-        for row, *values in zip(where.rows.tolist(), *parts, head.split(logits, where), strict=True):
+        for row, *values in zip(where.rows.tolist(), *parts, head.unbatch(logits, where), strict=True):
             found[row] = tuple(values)
     return found
 

@@ -280,7 +280,7 @@ def test_rows_longer_than_the_learnt_positions_are_refused(variant: str) -> None
 @pytest.mark.parametrize("blocks", [None, 1, 3, 5, 16])
 def test_any_number_of_attention_blocks_works_at_any_width(blocks: int | None) -> None:
     model, rows = make_model(attention_blocks=blocks), make_batch()
-    assert model.blocks == (blocks or 2)
+    assert model.attention_blocks == (blocks or 2)
     for wide, packed in zip(row_logits(model, rows), row_logits(model, rows, pack=True), strict=True):
         assert_near(packed, wide)
 

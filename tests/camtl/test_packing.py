@@ -129,11 +129,6 @@ def test_a_batch_without_rows_is_refused() -> None:
         PackedBatch.pack(make_rows([], []))
 
 
-def test_padding_takes_the_token_asked_for() -> None:
-    batch = PackedBatch.pack(make_rows([3], [0]), pad_token_id=9)
-    assert batch.input_ids[0, 3:].tolist() == [9] * 5
-
-
 def test_moving_a_batch_moves_everything() -> None:
     batch = PackedBatch.pack(make_rows([3, 4, 2], [0, 1, 0])).to(torch.device("meta"))
     assert batch.input_ids.is_meta

@@ -89,7 +89,9 @@ def test_adapters_over_another_backbone_are_refused(tmp_path: Path) -> None:
     other = BertModel.from_pretrained(tmp_path / "encoder")
     randomise(other, 5)
     other.save_pretrained(tmp_path / "encoder")
-    with pytest.raises(ValueError, match=r"another version of backbone '.*encoder' than the one found here"):
+    with pytest.raises(
+        ValueError, match=r"another version of backbone '.*encoder' than the one installed here"
+    ):
         CaMtlModel.from_pretrained(tmp_path / "adapters")
 
 
@@ -107,7 +109,7 @@ def test_a_checkpoint_for_other_tasks_says_which_names_do_not_fit(tmp_path: Path
         CaMtlModel.from_pretrained(tmp_path, config=make_config(tasks=tasks, heads=heads))
     said = str(caught.value)
     assert "missing: heads.new.linear.bias, heads.new.linear.weight" in said
-    assert "left over: heads.score.linear.bias, heads.score.linear.weight" in said
+    assert "unexpected: heads.score.linear.bias, heads.score.linear.weight" in said
     assert "of another shape: heads.three.linear.bias, heads.three.linear.weight" in said
 
 

@@ -71,13 +71,6 @@ def test_the_score_weighs_a_row_by_its_tasks_mean() -> None:
     assert chosen.tolist() == [3, 2, 0]
 
 
-def test_given_means_take_the_place_of_the_candidates_own() -> None:
-    entropy, tasks = torch.tensor([0.6, 0.7]), torch.tensor([0, 1])
-    chosen, scores = select_most_uncertain(entropy, tasks, 1, task_means=torch.tensor([1.0, 0.5]))
-    torch.testing.assert_close(scores, torch.tensor([0.6, 0.35]))
-    assert chosen.tolist() == [0]
-
-
 @settings(deadline=None)
 @given(candidates(), st.data())
 def test_selection_takes_distinct_rows_of_the_highest_scores(

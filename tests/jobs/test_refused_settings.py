@@ -106,7 +106,7 @@ COMBINATIONS = {
     "--model.bottleneck_reduction 1000": "bottleneck_reduction=1000 leaves nothing",
     "--model.task_embedding_size 1999999999": "no model can be built on backbone",
     "--model.backbone package:no-such-encoder": "backbone 'package:no-such-encoder': the package is not installed",
-    "--model.backbone package:": "backbone 'package:': '' is no name of a package",
+    "--model.backbone package:": "backbone 'package:': '' is not a package name",
     "--model.backbone package:a.b": "backbone 'package:a.b': 'a.b' is no name",
     "--model.backbone ./nowhere": "backbone '{folder}/nowhere' cannot be loaded",
     "--run.resume nowhere": "run.resume: {folder}/nowhere is not a run directory",
