@@ -1,4 +1,4 @@
-"""All known tasks: `python jobs/list_tasks.py [--data.source folder] [--data.task_files my_tasks.yaml ...]`."""
+"""Lists all known tasks: `python jobs/list_tasks.py [--data.source folder] [--data.task_files my_tasks.yaml ...]`."""
 
 from __future__ import annotations
 
@@ -13,26 +13,25 @@ from pipeline.data.sources.base import Source, used_splits
 from pipeline.data.sources.open import open_source
 from pipeline.data.task_files import load_task_files
 from pipeline.tasks.base import Task
-from pipeline.tasks.groups import GROUPS
-from pipeline.tasks.registry import all_tasks
+from pipeline.tasks.registry import GROUPS, KNOWN_TASKS
 
 
-def rows_of(task: Task, source: Source) -> str:
-    """Rows of the training and of the evaluation splits, as "2,490 / 277"; nothing where the source has no such task.
+def count_rows(task: Task, source: Source) -> str:
+    """Rows of the training and of all evaluation splits, as "2,490 / 277"; "" if the source lacks the task.
 
     Raises:
-        ValueError: A file of the task's cannot be read.
+        ValueError: A file of the task cannot be read.
     """
     try:
         splits = used_splits(task, source.splits(task))
     except ValueError:
         return ""
-    counts = [sum(block.rows for block in source.blocks(task, split)) for split in splits]
-    return " / ".join(f"{count:,}" for count in (counts[0], sum(counts[1:])))
+    train, *evals = (sum(block.rows for block in source.blocks(task, split)) for split in splits)
+    return f"{train:,} / {sum(evals):,}"
 
 
-def tasks_table(tasks: Sequence[Task], source: Source | None) -> Table:
-    """A row per task: name, kind, longest encoding, rows where a source is given, metrics and where it comes from."""
+def make_table(tasks: Sequence[Task], source: Source | None) -> Table:
+    """A row per task: name, kind, longest encoding, rows in the source if one is given, metrics and origin."""
     table = Table("task", "kind", title=f"{len(tasks)} tasks")
     table.add_column("tokens", justify="right")
     if source is not None:
@@ -40,24 +39,24 @@ def tasks_table(tasks: Sequence[Task], source: Source | None) -> Table:
     for name in ("metrics", "source"):
         table.add_column(name)
     for task in tasks:
-        rows = [] if source is None else [rows_of(task, source)]
+        rows = [] if source is None else [count_rows(task, source)]
         limit = str(task.max_seq_length or "the run's")
         table.add_row(task.name, task.head.kind, limit, *rows, ", ".join(task.metrics), task.source)
     return table
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Show the table and the groups."""
+    """Prints the table and the groups."""
     parser = argparse.ArgumentParser(prog="python jobs/list_tasks.py", description=__doc__)
     parser.add_argument("--data.source", dest="source", help="count the rows of: embedded, hub or a folder")
     parser.add_argument(
-        "--data.task_files", dest="task_files", nargs="+", default=[], help="YAML files of your own"
+        "--data.task_files", dest="task_files", nargs="+", default=[], help="your own YAML files"
     )
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        own = load_task_files(path.strip("[],") for path in given.task_files)
-        source = open_source(given.source or "embedded") if given.source or own else None
-        table = tasks_table([*own, *all_tasks()], source)
+        own_tasks = load_task_files(path.strip("[],") for path in options.task_files)
+        source = open_source(options.source or "embedded") if options.source or own_tasks else None
+        table = make_table([*own_tasks, *KNOWN_TASKS.values()], source)
     except ValueError as error:
         print("error:", error, file=sys.stderr)
         sys.exit(2)

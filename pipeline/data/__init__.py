@@ -1,4 +1,4 @@
-"""Source rows to prepared Parquet: `sources/` read, `formats/` encode, `preparation/` shuffles and writes.
+"""Source rows to prepared Parquet: `sources/` reads, `formats/` encodes, `preparation/` shuffles and writes.
 
-Task files (YAML) and their checks are here too. Ray Data runs the work; reading processes import no torch.
+Task files (YAML) and their checks are here too. Ray Data runs the preparation; reading processes import no torch.
 """

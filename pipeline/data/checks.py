@@ -1,4 +1,4 @@
-"""What can be known of a run's data from its settings and the names of files, before Ray is reached."""
+"""Checks of a run's data that need only its settings and file names, before Ray is connected."""
 
 import os
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ from pipeline.tasks.base import Task
 
 
 def check_data(settings: Settings, tasks: Sequence[Task]) -> None:
-    """Refuses what `prepare` would refuse later; no row is read, nothing fetched but a tokenizer, nothing written.
+    """Refuses settings that `prepare` would refuse; reads no rows, writes nothing, fetches at most a tokenizer.
 
     Raises:
-        ValueError: the source is none or lacks a task, the backbone has no tokenizer, rows are too short for
-            a task's texts, or the folder of prepared data cannot be written.
+        ValueError: The source is unknown or lacks a task, the backbone has no tokenizer, `max_seq_length` is too
+            short for a task's texts, or the folder of prepared data cannot be written.
     """
     data = settings.data
     source = open_source(data.source)
@@ -30,16 +30,16 @@ def check_data(settings: Settings, tasks: Sequence[Task]) -> None:
 
 
 def check_writable(setting: str, folder: str) -> None:
-    """Raises ValueError where a folder could not be made, or written to; makes none."""
-    place = Path(folder)
+    """Raises ValueError if a folder cannot be created or written to; creates nothing."""
+    path = Path(folder)
     try:
-        while not place.exists() and place != place.parent:
-            place = place.parent
-        if not place.is_dir():
+        while not path.exists() and path != path.parent:
+            path = path.parent
+        if not path.is_dir():
             raise NotADirectoryError(20, "Not a directory")
-        if not os.access(place, os.W_OK | os.X_OK):
+        if not os.access(path, os.W_OK | os.X_OK):
             raise PermissionError(13, "Permission denied")
     except OSError as error:
         raise ValueError(
-            f"{setting} {folder} cannot be written ({error.strerror}): give another one"
+            f"{setting} {folder} cannot be written ({error.strerror}): choose another folder"
         ) from error

@@ -1,4 +1,4 @@
-"""What is read of a task's rows: its columns by role, as the formats take them."""
+"""A task's columns by role, as the formats take them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pipeline.tasks.base import Task
 
 
 def columns_of(task: Task) -> Columns:
-    """What a reading process needs to know of a task."""
+    """Returns what a reading process needs of a task."""
     kind, columns, texts = task.head.kind, task.columns, task.text_columns
     if kind == "tagging":
         return TaggingColumns(names=task.head.label_names, words=columns["tokens"], tags=columns["tags"])
@@ -35,7 +35,7 @@ def columns_of(task: Task) -> Columns:
     if kind == "choice" and "answers" in columns:
         return ClozeColumns(passage=texts[0], query=texts[1], **columns)
     if kind == "choice":
-        return ChoiceColumns(text=texts[0], choices=listed(columns["choices"]), label=task.label_column)
+        return ChoiceColumns(text=texts[0], choices=split_names(columns["choices"]), label=task.label_column)
     labels = Labels(
         column=task.label_column,
         num_labels=None if kind == "regression" else task.head.num_labels,
@@ -46,11 +46,11 @@ def columns_of(task: Task) -> Columns:
         return MarkedColumns(
             texts=texts, marks=(_mark(columns, 1, 0), _mark(columns, 2, len(texts) - 1)), labels=labels
         )
-    return TextColumns(texts=texts, labels=labels, question=listed(columns.get("question", "")))
+    return TextColumns(texts=texts, labels=labels, question=split_names(columns.get("question", "")))
 
 
-def listed(names: str) -> tuple[str, ...]:
-    """The columns that "a,b" names."""
+def split_names(names: str) -> tuple[str, ...]:
+    """The names in "a,b"."""
     return tuple(name.strip() for name in names.split(",") if name.strip())
 
 

@@ -1,9 +1,9 @@
-"""Tasks in YAML, with the lines of what they say; every scalar is text, and no key is given twice."""
+"""Reads the tasks of a YAML file with the line of each field; all scalars are text, duplicate keys are errors."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,125 +14,109 @@ from pipeline.errors import first_line
 
 
 @dataclass(frozen=True)
-class _Node:
-    """The value of a key.
-
-    Attributes:
-        value: A text, a list of values or a dict of them.
-        line: Line of the key.
-        children: {key: node}, where the value is a dict.
-    """
-
-    value: Any
-    line: int
-    children: dict[str, _Node] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Entry:
-    """A task as a file has it: its name, the line of the name and its fields, told apart by type.
+    """One task of a file: its name, its fields, and the line of each.
 
-    What reads a field raises ValueError, with file, line, task and field, where the field holds something else.
+    The methods that read a field raise ValueError with file, line, task and field if it has the wrong type.
     """
 
     path: str
     name: str
     line: int
-    fields: dict[str, _Node]
+    fields: dict[str, Any]
+    lines: dict[str, int]
 
-    def located(self, message: str, field: str | None = None) -> str:
-        """A message with the file and the line; what has them keeps them."""
-        line = self.fields[field].line if field in self.fields else self.line
+    def located(self, message: str, field: str = "") -> str:
+        """The message after the file and the line, unless it starts with the file."""
+        line = self.lines.get(field, self.line)
         return message if message.startswith(f"{self.path}:") else f"{self.path}:{line}: {message}"
 
     def fail(self, field: str, problem: str) -> NoReturn:
         """Raises ValueError about a field."""
         raise ValueError(self.located(f"task {self.name!r}, {field}: {problem}", field))
 
-    def text(self, field: str, default: Any) -> Any:
-        """A text, or the default where the field is left out."""
-        if field not in self.fields:
-            return default
-        value = self.fields[field].value
-        if not isinstance(value, str) or not value:
+    def text(self, field: str, default: Any = None) -> Any:
+        """Returns a text, or the default if the field is absent."""
+        value = self.fields.get(field, default)
+        if field in self.fields and not _is_text(value):
             self.fail(field, f"give a text, not {value!r}")
         return value
 
     def texts(self, field: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
-        """A list of texts; a text alone is a list of one."""
-        value = self.fields[field].value if field in self.fields else list(default)
-        found = [value] if isinstance(value, str) else value
-        if not isinstance(found, list) or not all(isinstance(text, str) and text for text in found):
+        """Returns a list of texts; a single text is a list of one."""
+        value = self.fields.get(field, default)
+        texts = [value] if isinstance(value, str) else value
+        if not isinstance(texts, list | tuple) or not all(map(_is_text, texts)):
             self.fail(field, f"give a list of texts, not {value!r}")
-        return tuple(found)
+        return tuple(texts)
 
     def mapping(self, field: str, default: Mapping[str, str]) -> Mapping[str, str]:
-        """Texts by name."""
-        value = self.fields[field].value if field in self.fields else default
-        if not isinstance(value, dict) or not all(isinstance(text, str) and text for text in value.values()):
+        """Returns texts by name."""
+        value = self.fields.get(field, default)
+        if not isinstance(value, dict) or not all(map(_is_text, value.values())):
             self.fail(field, f"give names and texts such as {{a: b}}, not {value!r}")
         return value
 
     def numbers(self, field: str, count: int) -> tuple[float, ...] | None:
-        """As many numbers as asked for, or None where the field is left out."""
+        """Returns `count` finite numbers, or None if the field is absent."""
         if field not in self.fields:
             return None
         texts = self.texts(field)
         try:
-            found = tuple(float(text) for text in texts)
+            numbers = tuple(map(float, texts))
         except ValueError:
-            found = ()
-        if len(found) != count or not all(map(isfinite, found)):
+            numbers = ()
+        if len(numbers) != count or not all(map(isfinite, numbers)):
             self.fail(field, f"give {'a number' if count == 1 else f'{count} numbers'}, not {list(texts)}")
-        return found
+        return numbers
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+class _Loader(yaml.BaseLoader):
+    """Reads every scalar as text and refuses duplicate keys, of which YAML keeps the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        names: set[str] = set()
+        for key, _ in node.value:
+            problem = "a key is a list or a mapping: use a name"
+            if isinstance(key, yaml.ScalarNode):
+                problem = f"{key.value!r} is given twice: keep one"
+            if not isinstance(key, yaml.ScalarNode) or key.value in names:
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+            names.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def read_entries(path: str) -> Iterator[Entry]:
-    """The tasks of a file.
+    """Yields the tasks of a file.
 
     Raises:
-        ValueError: The file cannot be read, is no YAML, holds something else, or has a key twice.
+        ValueError: The file cannot be read, is not YAML, is not a mapping of names to fields, or has duplicate keys.
     """
     try:
-        root = yaml.compose(Path(path).read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
-        tasks = _children(path, root) if isinstance(root, yaml.MappingNode) else None
+        loader = _Loader(Path(path).read_text(encoding="utf-8"))
+        root = loader.get_single_node()
+        tasks = {} if root is None else loader.construct_document(root)
     except OSError as error:
         raise ValueError(f"{path} cannot be read ({error.strerror}): check the path") from error
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not a text file in UTF-8: save it as one") from error
     except yaml.YAMLError as error:
         mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
-        raise ValueError(
-            f"{path}:{mark.line + 1 if mark else 1}: not valid YAML: {problem or first_line(error)}"
-        ) from error
+        line = mark.line + 1 if mark else 1
+        raise ValueError(f"{path}:{line}: not valid YAML: {problem or first_line(error)}") from error
     except RecursionError as error:
-        raise ValueError(f"{path}: not valid YAML: it holds itself, or is nested too deeply") from error
-    if tasks is None:
-        raise ValueError(f"{path}:1: the file holds no tasks: write each as a name with fields below it")
-    for name, node in tasks.items():
-        if not isinstance(node.value, dict):
-            raise ValueError(
-                f"{path}:{node.line}: {name!r} has no fields: write them as 'name: value' below it"
-            )
-        yield Entry(path, name, node.line, node.children)
-
-
-def _children(path: str, node: yaml.MappingNode) -> dict[str, _Node]:
-    children: dict[str, _Node] = {}
-    for key, value in node.value:
+        raise ValueError(f"{path}: not valid YAML: it is nested too deeply") from error
+    if not isinstance(root, yaml.MappingNode):
+        raise ValueError(f"{path}:1: the file contains no tasks: write each as a name with fields below it")
+    for key, node in root.value:
         line = key.start_mark.line + 1
-        if not isinstance(key, yaml.ScalarNode):
-            raise ValueError(f"{path}:{line}: an entry begins with a list or a mapping: begin it with a name")
-        if key.value in children:
-            raise ValueError(f"{path}:{line}: {key.value!r} is given twice: keep one")
-        own = _children(path, value) if isinstance(value, yaml.MappingNode) else {}
-        children[key.value] = _Node(_plain(path, value), line, own)
-    return children
-
-
-def _plain(path: str, node: yaml.Node) -> Any:
-    if isinstance(node, yaml.MappingNode):
-        return {key: child.value for key, child in _children(path, node).items()}
-    if isinstance(node, yaml.SequenceNode):
-        return [_plain(path, item) for item in node.value]
-    return node.value
+        if not isinstance(node, yaml.MappingNode):
+            raise ValueError(
+                f"{path}:{line}: {key.value!r} has no fields: write 'name: value' lines below it"
+            )
+        lines = {name.value: name.start_mark.line + 1 for name, _ in node.value}
+        yield Entry(path, key.value, line, tasks[key.value], lines)

@@ -16,7 +16,7 @@ from pipeline.data.formats import EncodedRows, Origin, encode_rows, texts_per_en
 from pipeline.data.preparation.prepare import longest_encoding
 from pipeline.data.preparation.report import describe
 from pipeline.data.sources.base import Source, used_splits
-from pipeline.data.tokenization import backend, check_max_seq_length, tokenizer_json
+from pipeline.data.tokenization import check_max_seq_length, load_tokenizer, tokenizer_json
 from pipeline.doctor.finding import Finding
 from pipeline.sampling.batches import token_rows
 from pipeline.tasks.base import Task
@@ -31,7 +31,7 @@ def tokenizer_of(backbone: str) -> Tokenizer:
     Raises:
         ValueError: There is none.
     """
-    return backend(tokenizer_json(resolve_backbone(backbone)))
+    return load_tokenizer(tokenizer_json(resolve_backbone(backbone)))
 
 
 def first_rows(

@@ -14,12 +14,12 @@ from pipeline.data.preparation.prepared import PreparedSplit, PreparedTask, read
 from pipeline.data.preparation.report import report_lines
 from pipeline.data.sources.open import open_source
 from pipeline.data.task_files import load_task_files
-from pipeline.errors import first_line
+from pipeline.errors import first_line, suggest
 from pipeline.sampling.mixture import Mixture
 from pipeline.sampling.policies import PolicyOptions
 from pipeline.tasks.base import Task
 from pipeline.tasks.embedded.suite import TASKS as EMBEDDED_TASKS
-from pipeline.tasks.registry import nearest, resolve
+from pipeline.tasks.registry import resolve_tasks
 from pipeline.training.job import TrainJob
 from pipeline.training.scoring import Selection
 
@@ -42,7 +42,7 @@ def tasks_of(settings: Settings) -> tuple[Task, ...]:
         ValueError: a name that is unknown or given twice, or a mistake in a task file.
     """
     own = load_task_files(settings.data.task_files)
-    return resolve(settings.data.tasks or tuple(task.name for task in own or EMBEDDED_TASKS), own)
+    return resolve_tasks(settings.data.tasks or tuple(task.name for task in own or EMBEDDED_TASKS), own)
 
 
 def prepare_data(settings: Settings, tasks: tuple[Task, ...]) -> dict[str, PreparedTask]:
@@ -171,7 +171,7 @@ def _factors(sampler: SamplerSettings, names: tuple[str, ...]) -> tuple[float, .
     """As how many tasks each counts, [T]; None where every one counts as one."""
     for name in sampler.task_factors:
         if name not in names:
-            raise ValueError(f"sampler.task_factors: task {name!r} is not in this run{nearest(name, names)}")
+            raise ValueError(f"sampler.task_factors: task {name!r} is not in this run{suggest(name, names)}")
     if not sampler.task_factors:
         return None
     return tuple(float(sampler.task_factors.get(name, 1.0)) for name in names)

@@ -20,7 +20,7 @@ from pipeline.data.checks import check_data
 from pipeline.data.preparation.prepared import read_labels
 from pipeline.data.task_files import load_task_files
 from pipeline.experiments.assembly import load_data
-from pipeline.tasks.registry import resolve
+from pipeline.tasks.registry import resolve_tasks
 from pipeline.training.evaluation import EvalSet, Share, majority, measure, merge_shares, predict_share
 from pipeline.training.scoring import Precision
 
@@ -57,7 +57,7 @@ def evaluate_model(folder: str | Path, settings: Settings) -> dict[str, Any]:
     """
     weights = model_folder(folder)
     config = CaMtlConfig.from_pretrained(weights)
-    tasks = resolve(settings.data.tasks or config.tasks, load_task_files(settings.data.task_files))
+    tasks = resolve_tasks(settings.data.tasks or config.tasks, load_task_files(settings.data.task_files))
     if strange := [task.name for task in tasks if task.name not in config.tasks]:
         raise ValueError(
             f"{weights} was not trained on {strange[0]!r}: its tasks are {', '.join(config.tasks)}"

@@ -1,97 +1,49 @@
-"""The tasks by name. A new family adds its tasks here; a task of one's own is `register`ed, or read from a file."""
+"""All known tasks and groups by name. A new family of tasks is added to `KNOWN_TASKS` here."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
+from pipeline.errors import suggest
 from pipeline.tasks.base import Task
-from pipeline.tasks.embedded import suite as embedded
+from pipeline.tasks.embedded import suite
 from pipeline.tasks.families import glue, mrqa, nli, superglue, wnut
-from pipeline.tasks.groups import GROUPS, expand
-from pipeline.tasks.metrics.scores import METRICS
 
-_TASKS: dict[str, Task] = {}
+KNOWN_TASKS: dict[str, Task] = {
+    task.name: task for family in (glue, superglue, mrqa, wnut, nli, suite) for task in family.TASKS
+}
 
-
-def register(task: Task) -> None:
-    """Makes a task known by its name, in this process.
-
-    Raises:
-        ValueError: The name is taken, or one of the task's metrics is unknown.
-    """
-    check_name(task.name, _TASKS)
-    check_metrics(task)
-    _TASKS[task.name] = task
-
-
-def check_name(name: str, taken: Iterable[str]) -> None:
-    """Raises ValueError where a name is one of those taken, or a group's."""
-    if name in GROUPS:
-        raise ValueError(f"{name!r} is the name of a group of tasks: give the task another one")
-    if name in taken:
-        raise ValueError(f"task {name!r} is already registered: give the new one another name")
+_GLUE, _SUPER_GLUE, _MRQA = (tuple(task.name for task in family.TASKS) for family in (glue, superglue, mrqa))
+# The paper's 24 tasks are 23 different ones: RTE is in GLUE and in SuperGLUE.
+_PAPER_24 = (*_GLUE, *(name for name in _SUPER_GLUE if name != "superglue_rte"), *_MRQA, "wnut17")
+GROUPS: dict[str, tuple[str, ...]] = {
+    "glue": _GLUE,
+    "super_glue": _SUPER_GLUE,
+    "mrqa": _MRQA,
+    "paper_24": _PAPER_24,
+    "paper_26": (*_PAPER_24, "snli", "scitail"),
+}
 
 
-def check_metrics(task: Task) -> None:
-    """Raises ValueError where one of a task's metrics is unknown."""
-    for metric in task.metrics:
-        if metric not in METRICS:
-            raise ValueError(f"task {task.name!r}: unknown metric {metric!r}{nearest(metric, METRICS)}")
-
-
-def get_task(name: str) -> Task:
-    """The registered task of this name.
-
-    Raises:
-        ValueError: There is none; the message names the nearest.
-    """
-    return _find(name, _TASKS)
-
-
-def all_tasks() -> tuple[Task, ...]:
-    """Every registered task, in the order of registration."""
-    return tuple(_TASKS.values())
-
-
-def resolve(names: Iterable[str], extra: Sequence[Task] = ()) -> tuple[Task, ...]:
-    """The tasks of these names, in their order; the name of a group stands for its tasks.
+def resolve_tasks(names: Iterable[str], extra: Sequence[Task] = ()) -> tuple[Task, ...]:
+    """Returns the tasks of these names, in order and each once; a group's name stands for its tasks.
 
     Args:
         names: Names of tasks and of groups.
-        extra: Tasks that are known beside the registered ones.
+        extra: Tasks known in addition to `KNOWN_TASKS`, under names of their own.
 
     Raises:
-        ValueError: A name is unknown or given twice, or an extra task's is taken.
+        ValueError: A name is unknown or listed twice.
     """
-    known = dict(_TASKS)
-    for task in extra:
-        check_name(task.name, known)
-        known[task.name] = task
-    return tuple(_find(name, known) for name in expand(names))
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of a message about an unknown name: those that are spelt alike, or all."""
-    names = list(known)
-    close = difflib.get_close_matches(str(name).lower(), names, n=3, cutoff=0.5)
-    if close:
-        return f": did you mean {' or '.join(repr(near) for near in close)}?"
-    return f": the known ones are {', '.join(sorted(names))}"
-
-
-def _find(name: str, known: Mapping[str, Task]) -> Task:
-    if name not in known:
-        raise ValueError(f"unknown task {name!r}{nearest(name, (*known, *GROUPS))}")
-    return known[name]
-
-
-for _task in (
-    *glue.TASKS,
-    *superglue.TASKS,
-    *mrqa.TASKS,
-    *wnut.TASKS,
-    *nli.TASKS,
-    *embedded.TASKS,
-):
-    register(_task)
+    known = KNOWN_TASKS | {task.name: task for task in extra}
+    listed: set[str] = set()
+    resolved: dict[str, Task] = {}
+    for name in names:
+        if name in listed:
+            raise ValueError(f"task {name!r} is listed twice: list each task once")
+        listed.add(name)
+        for member in GROUPS.get(name, (name,)):
+            if member not in known:
+                raise ValueError(f"unknown task {name!r}{suggest(name, (*known, *GROUPS))}")
+            resolved[member] = known[member]
+    return tuple(resolved.values())

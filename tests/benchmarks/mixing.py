@@ -41,7 +41,7 @@ from pipeline.sampling.plan import plan_round
 from pipeline.sampling.ray_data import feed_with_ray_data
 from pipeline.tasks.base import Task
 from pipeline.tasks.embedded.suite import TASKS
-from pipeline.tasks.registry import resolve
+from pipeline.tasks.registry import resolve_tasks
 
 GLUE = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte")
 WORKERS = 2
@@ -157,7 +157,7 @@ def main() -> None:
     found = plan_seconds(7)
     show_plans(found)
     if arguments.rounds:
-        tasks = tuple(resolve(GLUE) if arguments.data else TASKS)
+        tasks = tuple(resolve_tasks(GLUE) if arguments.data else TASKS)
         print(
             f"{arguments.rounds} rounds of {STEPS} steps of {arguments.rows} rows, {WORKERS} workers, "
             f"{len(tasks)} tasks",

@@ -41,11 +41,11 @@ def with_ray_data(task: str, source: str, rows: int, processes: int, folder: str
     from camtl.backbones import resolve_backbone
     from pipeline.data.preparation.prepare import prepare
     from pipeline.data.sources.open import open_source
-    from pipeline.tasks.registry import resolve
+    from pipeline.tasks.registry import resolve_tasks
 
     def work(task: str, source: str, rows: int) -> None:
         done = prepare(
-            resolve([task]),
+            resolve_tasks([task]),
             open_source(source),
             tokenizer=resolve_backbone(BACKBONE),
             max_seq_length=MAX_SEQ_LENGTH,
@@ -67,10 +67,10 @@ def with_datasets(task: str, source: str, rows: int, processes: int, folder: str
 
     from camtl.backbones import resolve_backbone
     from pipeline.data.sources.open import open_source
-    from pipeline.tasks.registry import resolve
+    from pipeline.tasks.registry import resolve_tasks
 
     def work(task: str, source: str, rows: int) -> None:
-        [spec] = resolve([task])
+        [spec] = resolve_tasks([task])
         tokenizer = AutoTokenizer.from_pretrained(resolve_backbone(BACKBONE))
         table = datasets.concatenate_datasets(
             [datasets.Dataset(block.read()) for block in open_source(source).blocks(spec, spec.train_split)]

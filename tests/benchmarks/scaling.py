@@ -69,7 +69,7 @@ from pipeline.sampling.ray_data import configure_ray_data, fetch_with_ray_data
 from pipeline.sampling.state import SamplerState
 from pipeline.sampling.stream import CandidateStream
 from pipeline.tasks.embedded.suite import TASKS
-from pipeline.tasks.registry import resolve
+from pipeline.tasks.registry import resolve_tasks
 from pipeline.training.distributed import has_bfloat16, rank, world_size
 from pipeline.training.job import TrainJob
 from pipeline.training.loop import RankTrainer, Report, Save, request_current, train_rounds
@@ -188,7 +188,7 @@ def make_job(workers: int, steps: int) -> TrainJob:
         sampler=SamplerSettings(policy="uncertainty", select="none", pool=1.0, round_steps=ROUND_STEPS),
         train=TrainSettings(batch_size=ROWS * workers, max_steps=steps),
     )
-    tasks = resolve(GLUE)
+    tasks = resolve_tasks(GLUE)
     job = job_for(settings, tuple(tasks), (SET_ROWS,) * len(tasks))
     return replace(job, mixture=replace(job.mixture, candidates_per_step=POOL * ROWS * workers))
 

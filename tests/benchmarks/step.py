@@ -31,11 +31,11 @@ from camtl.backbones import resolve_backbone
 from pipeline.data import formats
 from pipeline.data.columns import columns_of
 from pipeline.data.sources.open import open_source
-from pipeline.data.tokenization import backend, tokenizer_json
+from pipeline.data.tokenization import load_tokenizer, tokenizer_json
 from pipeline.sampling.batches import token_rows
 from pipeline.tasks.base import Task
 from pipeline.tasks.embedded.suite import TASKS
-from pipeline.tasks.registry import resolve
+from pipeline.tasks.registry import resolve_tasks
 from pipeline.training.distributed import has_bfloat16
 from pipeline.training.learner import Learner, make_optimizer, make_schedule
 from pipeline.training.scoring import Precision, Selection, TokenCount, uncertainties
@@ -72,7 +72,7 @@ def encode_rows(table: pa.Table, task: Task, tokenizer: str) -> pa.Table:
     encoded = formats.encode_rows(
         table,
         columns_of(task),
-        backend(tokenizer),
+        load_tokenizer(tokenizer),
         MAX_SEQ_LENGTH,
         for_training=True,
         origin=formats.Origin(task.name, task.source, rows),
@@ -243,7 +243,7 @@ def main() -> None:
     arguments = parser.parse_args()
     transformers.utils.logging.disable_progress_bar()
     torch.manual_seed(0)
-    tasks = resolve(GLUE) if arguments.data else TASKS
+    tasks = resolve_tasks(GLUE) if arguments.data else TASKS
     tables = read_tables(tasks, arguments.data or "embedded", 250)
     seconds, said = measure(Steps(tasks, as_rows(tables), arguments.rows), arguments.repeats)
     found = {name: median(values) for name, values in seconds.items()}

@@ -1,4 +1,4 @@
-"""`python jobs/list_tasks.py`: what is known, in one table."""
+"""`python jobs/list_tasks.py`: all known tasks in one table."""
 
 from pathlib import Path
 
@@ -7,12 +7,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.list_tasks import main
-from pipeline.tasks.registry import all_tasks
+from pipeline.tasks.registry import KNOWN_TASKS
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """RTE in a folder of Parquet, and a task of one's own beside it."""
+    """RTE as Parquet files, and a user's task beside it."""
     rte = tmp_path / "data" / "nyu-mll" / "glue" / "rte"
     rte.mkdir(parents=True)
     for split, rows in {"train": 1234, "validation": 5}.items():
@@ -35,19 +35,19 @@ def lines(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, list
 
 def test_every_task_is_listed_with_kind_metrics_and_source(capsys: pytest.CaptureFixture[str]) -> None:
     listed = lines(capsys)
-    assert {task.name for task in all_tasks()} <= set(listed)
+    assert set(KNOWN_TASKS) <= set(listed)
     assert listed["squad"] == ["span", "the run's", "em, token_f1", "mrqa-workshop/mrqa/SQuAD"]
 
 
-def test_rows_are_counted_where_there_are_any(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    given = ("--data.source", str(folder / "data"), "--data.task_files", f"[{folder / 'mine.yaml'}]")
-    listed = lines(capsys, *given)
+def test_rows_of_the_source_are_counted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("--data.source", str(folder / "data"), "--data.task_files", f"[{folder / 'mine.yaml'}]")
+    listed = lines(capsys, *arguments)
     assert listed["rte"] == ["classification", "128", "1,234 / 5", "accuracy", "nyu-mll/glue/rte"]
     assert listed["cola"][2] == ""
     assert listed["mine"] == ["classification", "the run's", "2 / 2", "accuracy", "2 files"]
 
 
-def test_the_groups_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_groups_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     main([])
     assert "mrqa: squad, newsqa, triviaqa, searchqa, hotpotqa, naturalquestions\n" in capsys.readouterr().out
 
@@ -56,6 +56,6 @@ def test_a_mistake_is_one_line(folder: Path, capsys: pytest.CaptureFixture[str])
     with pytest.raises(SystemExit) as exit_info:
         main(["--data.source", str(folder / "none")])
     assert exit_info.value.code == 2
-    told = capsys.readouterr().err
-    assert told.startswith("error: data source ")
-    assert told.count("\n") == 1
+    message = capsys.readouterr().err
+    assert message.startswith("error: data source ")
+    assert message.count("\n") == 1

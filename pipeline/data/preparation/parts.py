@@ -29,7 +29,7 @@ from pipeline.data.formats import Columns, Origin, Status, encode_rows, id_hashe
 from pipeline.data.formats.text import TextColumns
 from pipeline.data.preparation.schema import ROW_GROUP_ROWS, SCHEMA
 from pipeline.data.sources.base import Block
-from pipeline.data.tokenization import backend
+from pipeline.data.tokenization import load_tokenizer
 from pipeline.errors import first_line
 
 PART_ROWS = 64 * ROW_GROUP_ROWS  # whole row groups, which are the blocks of the plan's order
@@ -140,7 +140,7 @@ def encode_block(jobs: pa.Table, *, text: str) -> pa.Table:
         encoded = encode_rows(
             table,
             split.columns,
-            backend(text),
+            load_tokenizer(text),
             split.max_seq_length,
             for_training=split.for_training,
             origin=origin,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.config import Settings
-from pipeline.tasks.registry import nearest
+from pipeline.errors import suggest
 
 RANGES, LISTS = ("uniform", "loguniform", "randint"), ("choice", "grid")
 Values = dict[str, Any]
@@ -96,7 +96,7 @@ def _dimension(name: str, spec: Any, known: Sequence[str]) -> Dimension:
         raise ValueError(f"{where} has to be one of {', '.join((*RANGES, *LISTS))} with its values")
     [(kind, values)] = spec.items()
     if kind not in (*RANGES, *LISTS):
-        raise ValueError(f"{where}: unknown kind {kind!r}{nearest(str(kind), (*RANGES, *LISTS))}")
+        raise ValueError(f"{where}: unknown kind {kind!r}{suggest(str(kind), (*RANGES, *LISTS))}")
     if "." in name:
         _check_name(name, known, where)
     if kind in RANGES:
@@ -140,7 +140,7 @@ def _check_name(name: str, known: Sequence[str], where: str) -> None:
 
 def _like(name: str, known: Sequence[str]) -> str:
     same = [other for other in known if other.split(".")[-1] == name.split(".")[-1]]
-    return f": did you mean {' or '.join(map(repr, same))}?" if same else nearest(name, known)
+    return f": did you mean {' or '.join(map(repr, same))}?" if same else suggest(name, known)
 
 
 def _range(kind: str, values: Any, where: str) -> tuple[float, float]:

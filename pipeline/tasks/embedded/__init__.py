@@ -1,4 +1,4 @@
 """Six generated tasks that need no network: the default run and the tests train on them.
 
-`suite.py` declares them; the other files hold vocabulary and templates.
+`suite.py` declares them; the other modules contain vocabulary and templates.
 """

@@ -1,7 +1,7 @@
-"""Row makers of the embedded suite's tasks on pairs: entailment, similarity, answering.
+"""Rows of the embedded suite's tasks on pairs of texts: entailment, similarity, answering.
 
-As for single sentences the label is drawn first; only similarity counts it from the two scenes. Bounds on
-numbers, denials, roles and wider words occur under several labels: the second text alone does not settle it.
+The label is drawn first, except for similarity, which computes it from two scenes. Bounds on numbers, denials, roles
+and hypernyms occur with several labels, so the second text alone does not determine the label.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from pipeline.tasks.embedded.text import Draw, Row, Scene, draw_scene, finish, noun_phrase
+from pipeline.tasks.embedded.text import Draw, Scene, TextRow, draw_scene, finish, noun_phrase
 from pipeline.tasks.embedded.words import (
     KIND,
     NUMBERS,
@@ -23,17 +23,17 @@ from pipeline.tasks.embedded.words import (
 )
 
 
-def entailment(draw: Draw) -> Row:
-    """Premise and hypothesis: 0 it follows, 1 it is open, 2 it cannot be."""
+def entailment(draw: Draw) -> TextRow:
+    """Premise and hypothesis: 0 entailment, 1 neutral, 2 contradiction."""
     label = draw.between(0, 2)
     scene = draw_scene(draw)
-    premise = scene.tell(draw, passive=draw.chance(0.25))
+    premise = scene.describe(draw, passive=draw.chance(0.25))
     claim = draw.pick((_about_number, _about_attribute, _about_event))
     return (finish(premise), finish(claim(draw, scene, label))), float(label)
 
 
 def _about_number(draw: Draw, scene: Scene, label: int) -> str:
-    """A bound ("at least two") that the premise's number meets or breaks; of others' number it is open."""
+    """A bound ("at least two") on a number of the premise; if neutral, on the number of other agents."""
     counted, count = draw.pick(((scene.agent, scene.agents), (scene.object, scene.objects)))
     if label == 1:
         counted = draw.other(scene.topic.agents, scene.agent)
@@ -56,7 +56,7 @@ def _about_number(draw: Draw, scene: Scene, label: int) -> str:
 
 
 def _about_attribute(draw: Draw, scene: Scene, label: int) -> str:
-    """Place, time or look, asserted or denied: a false one denied follows, a true one denied cannot be."""
+    """Place, time or look, asserted or denied: denying a false one is entailed, denying a true one contradicts."""
     denied = draw.chance(0.5)
     true = denied == (label == 2)
     negation = " not" if denied else ""
@@ -73,7 +73,7 @@ def _about_attribute(draw: Draw, scene: Scene, label: int) -> str:
         place = scene.place if true else draw.other(scene.topic.places + SHARED_PLACES, scene.place)
         return f"{noun_phrase(scene.agent, scene.agents, determiner='the')} {be_agents} {place}"
     if slot == "time":
-        # A Monday can lie in spring, so a time that rules out the scene's own comes from the same pair.
+        # A Monday can be in spring, so the time that excludes the scene's comes from the same pair.
         pair = TIMES.index(scene.time) // 2 * 2
         time = scene.time if true else draw.other(TIMES[pair : pair + 2], scene.time)
         return f"it {'did not happen' if denied else 'happened'} {time}"
@@ -82,13 +82,13 @@ def _about_attribute(draw: Draw, scene: Scene, label: int) -> str:
 
 
 def _about_event(draw: Draw, scene: Scene, label: int) -> str:
-    """Who did what, in wider words, in the passive or denied; of another doer or another deed it is open."""
+    """Who did what, with hypernyms, in the passive or denied; if neutral, of another agent or event."""
     agent, verb, noun = scene.agent, scene.verb, scene.object
     if label == 1 and draw.chance(0.4):
         agent = draw.other(scene.topic.agents, agent)
     elif label == 1:
-        deeds = [deed for deed, objects in scene.topic.events if noun in objects]
-        verb = draw.other([*deeds, *shared_verbs(noun)], verb)
+        verbs = [other for other, objects in scene.topic.events if noun in objects]
+        verb = draw.other([*verbs, *shared_verbs(noun)], verb)
     agents, things = noun_phrase(agent, scene.agents, determiner="the"), noun_phrase(noun, scene.objects)
     kind = KIND.get(noun, "thing")
     forms = (
@@ -103,8 +103,8 @@ def _about_event(draw: Draw, scene: Scene, label: int) -> str:
     return draw.pick([form for form, denies in forms if denies == denied])
 
 
-def similarity(draw: Draw) -> Row:
-    """Two tellings and how alike they are, from 0 to 5: a changed slot costs, deed and object the most."""
+def similarity(draw: Draw) -> TextRow:
+    """Two descriptions and their similarity, from 0 to 5: each changed slot costs, verb and object the most."""
     scene = draw_scene(draw)
     other = scene
     if draw.chance(0.15):
@@ -123,13 +123,13 @@ def similarity(draw: Draw) -> Row:
     score -= 0.5 * (other.place != scene.place) + 0.3 * (other.time != scene.time)
     score -= 0.5 * (other.agents != scene.agents) + 0.5 * (other.objects != scene.objects)
     score -= 0.4 * (other.object_adjective != scene.object_adjective)
-    first = scene.tell(draw, passive=draw.chance(0.3), synonym=draw.chance(0.3))
-    second = other.tell(draw, passive=draw.chance(0.4), synonym=draw.chance(0.4))
+    first = scene.describe(draw, passive=draw.chance(0.3), synonym=draw.chance(0.3))
+    second = other.describe(draw, passive=draw.chance(0.4), synonym=draw.chance(0.4))
     return (finish(first), finish(second)), round(min(5.0, max(0.0, score)), 2)
 
 
 def _changed(draw: Draw, scene: Scene) -> Scene:
-    """The scene with one slot drawn anew, which may give what it had."""
+    """The scene with one slot drawn again; the draw can repeat the old value."""
     fresh = draw_scene(draw, scene.topic)
     changes: tuple[dict[str, Any], ...] = (
         {"verb": draw.pick(shared_verbs(scene.object))},
@@ -143,7 +143,7 @@ def _changed(draw: Draw, scene: Scene) -> Scene:
     return replace(scene, **draw.pick(changes))
 
 
-_FAULTS = ("left out", "left out", "elsewhere", "other deed", "other deed", "other scene", "other scene")
+_FAULTS = ("left out", "left out", "elsewhere", "other event", "other event", "other scene", "other scene")
 _ASKED_SLOTS: dict[str, dict[str, Any]] = {
     "who": {},
     "where": {"place": ""},
@@ -152,15 +152,14 @@ _ASKED_SLOTS: dict[str, dict[str, Any]] = {
 }
 
 
-def answering(draw: Draw) -> Row:
-    """A question and a sentence: 1 if the sentence holds the answer.
+def answering(draw: Draw) -> TextRow:
+    """A question and a sentence: 1 if the sentence contains the answer.
 
-    One that does not leaves the asked slot out, gives it to somebody else in a second clause, or tells of
-    another deed.
+    Otherwise it omits the asked slot, fills it for another agent in a second clause, or describes another event.
     """
     answered = draw.chance(0.5)
     fault = "" if answered else draw.pick(_FAULTS)
-    unsaid = fault in ("left out", "elsewhere")
+    omitted = fault in ("left out", "elsewhere")
     scene = draw_scene(draw)
     aside = draw_scene(draw, scene.topic)
     aside = replace(aside, agent=draw.other(scene.topic.agents, scene.agent))
@@ -172,21 +171,21 @@ def answering(draw: Draw) -> Row:
         question = f"how many {plural(scene.object)} did {agents} {scene.verb.base}"
     else:
         question = f"{asked} did {agents} {scene.verb.base} the {plural(scene.object)}"
-    told = scene
-    if unsaid:
-        told = replace(scene, **_ASKED_SLOTS[asked])
-    elif fault == "other deed":
+    described = scene
+    if omitted:
+        described = replace(scene, **_ASKED_SLOTS[asked])
+    elif fault == "other event":
         verb, objects = draw.pick([event for event in scene.topic.events if event[0] != scene.verb])
-        told = replace(scene, verb=verb, object=draw.other(objects, scene.object), object_adjective="")
+        described = replace(scene, verb=verb, object=draw.other(objects, scene.object), object_adjective="")
     elif fault == "other scene":
-        told = draw_scene(draw, draw.other(TOPICS, scene.topic))
-    nameless = asked == "who" and unsaid
-    sentence = told.tell(
+        described = draw_scene(draw, draw.other(TOPICS, scene.topic))
+    nameless = asked == "who" and omitted
+    sentence = described.describe(
         draw, passive=nameless or draw.chance(0.4), by=not nameless, synonym=draw.chance(0.2)
     )
     if fault == "elsewhere" or draw.chance(0.5):
         tail = draw.pick(("", aside.place, aside.time))
-        if unsaid and asked in ("where", "when"):
+        if omitted and asked in ("where", "when"):
             tail = aside.place if asked == "where" else aside.time
         doing = f"{aside.agent_phrase()} {aside.verb.past} {aside.object_phrase()}"
         sentence = " ".join(part for part in (f"{sentence}, while {doing}", tail) if part)

@@ -1,14 +1,14 @@
-"""Row makers of the embedded suite's single-sentence tasks: sentiment, acceptability, topic.
+"""Rows of the embedded suite's tasks on single sentences: sentiment, acceptability, topic.
 
-A maker draws the label first and then writes a text that has it, so that a task's balance of labels is set
-in one place and the wordings that make it hard (negation, concession, distractors) are shared among labels.
+The label is drawn first and the text is written for it. So one number sets the balance of labels, and the hard
+wordings (negation, concession, distractors) occur with every label.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from pipeline.tasks.embedded.text import Draw, Row, Scene, draw_scene, finish, noun_phrase
+from pipeline.tasks.embedded.text import Draw, Scene, TextRow, draw_scene, finish, noun_phrase
 from pipeline.tasks.embedded.words import NUMBERS, TOPICS, shared_verbs, was
 
 _GOOD = ("wonderful", "delightful", "excellent", "charming", "impressive", "enjoyable", "superb", "pleasant")
@@ -18,14 +18,14 @@ _BAD_PHRASES = ("fell flat", "was a waste of time", "left us yawning", "let ever
 _DENIALS = ("was not", "was never", "was far from", "was anything but", "was hardly")
 
 
-def sentiment(draw: Draw) -> Row:
-    """The whole sentence's verdict, whatever a concession, an expectation or somebody else holds."""
+def sentiment(draw: Draw) -> TextRow:
+    """The verdict of the sentence, in spite of concessions, expectations and opinions of others."""
     positive = draw.chance(0.53)
     scene = draw_scene(draw)
     thing = draw.pick(scene.topic.settings)
     other = draw.other(scene.topic.settings, thing)
     verdict, contrary = _opinion(draw, thing, positive), _opinion(draw, other, not positive)
-    said, opposite = (_GOOD, _BAD) if positive else (_BAD, _GOOD)
+    same, opposite = (_GOOD, _BAD) if positive else (_BAD, _GOOD)
     people = noun_phrase(scene.agent, 2, determiner="the")
     forms = (
         verdict,
@@ -35,8 +35,8 @@ def sentiment(draw: Draw) -> Row:
         f"{verdict}, even though {contrary}",
         f"{people} said that {contrary}, but I found that {verdict}",
         f"I expected {thing} to be {draw.pick(opposite)}, but {people} proved me wrong",
-        f"I expected {thing} to be {draw.pick(said)}, and {people} proved me right",
-        f"{thing} would have been {draw.pick(opposite)} if {people} had not made it {draw.pick(said)}",
+        f"I expected {thing} to be {draw.pick(same)}, and {people} proved me right",
+        f"{thing} would have been {draw.pick(opposite)} if {people} had not made it {draw.pick(same)}",
     )
     text = draw.pick(forms)
     if draw.chance(0.5):
@@ -46,10 +46,10 @@ def sentiment(draw: Draw) -> Row:
 
 def _opinion(draw: Draw, thing: str, positive: bool) -> str:
     """A clause that judges `thing`, in half of the cases by denying the opposite."""
-    said, opposite = (_GOOD, _BAD) if positive else (_BAD, _GOOD)
+    same, opposite = (_GOOD, _BAD) if positive else (_BAD, _GOOD)
     form = draw.between(0, 9)
     if form < 3:
-        return f"{thing} was {draw.pick(said)}"
+        return f"{thing} was {draw.pick(same)}"
     if form < 5:
         return f"{thing} {draw.pick(_GOOD_PHRASES if positive else _BAD_PHRASES)}"
     if form < 9:
@@ -59,7 +59,7 @@ def _opinion(draw: Draw, thing: str, positive: bool) -> str:
 
 @dataclass(kw_only=True)
 class _Clause:
-    """A sentence in parts that a fault can get at; every part is a list of words."""
+    """A sentence as parts, each a list of words, that faults change."""
 
     scene: Scene
     subject: list[str]
@@ -69,8 +69,8 @@ class _Clause:
     place: list[str]
 
 
-def acceptability(draw: Draw) -> Row:
-    """1 for a sentence as the grammar has it, 0 with a fault or two; nouns beside it attract the verb."""
+def acceptability(draw: Draw) -> TextRow:
+    """1 for a grammatical sentence, 0 for one with one or two faults; a second noun attracts the verb's number."""
     good = draw.chance(0.55)
     scene = draw_scene(draw)
     verb, one = scene.verb, scene.agents == 1
@@ -96,7 +96,7 @@ def acceptability(draw: Draw) -> Row:
         fault = draw.pick(_FAULTS)
         fault(draw, clause)
         if draw.chance(0.5):
-            draw.other(_FAULTS, fault)(draw, clause)  # another kind: the same one again could undo it
+            draw.other(_FAULTS, fault)(draw, clause)  # of another kind: the same one could undo the first
     beside: list[str] = []
     if draw.chance(0.4):
         bystanders = noun_phrase(draw.pick(scene.topic.agents), draw.between(1, 3), determiner="the")
@@ -114,15 +114,10 @@ def _order(draw: Draw, clause: _Clause) -> None:
 
 
 def _missing(draw: Draw, clause: _Clause) -> None:
-    """Takes out the verb, a preposition or a determiner; of a plural, which can do without one, the noun."""
+    """Removes the verb, a preposition or a determiner; for a plural, which needs no determiner, the noun."""
     scene = clause.scene
-    parts = (
-        (clause.subject, scene.agents),
-        (clause.thing, scene.objects),
-        (clause.place, 1),
-        (clause.verbs, 0),
-    )
-    part, count = draw.pick(parts)
+    subject, thing = (clause.subject, scene.agents), (clause.thing, scene.objects)
+    part, count = draw.pick((subject, thing, (clause.place, 1), (clause.verbs, 0)))
     if count == 0:
         part.clear()
     elif part:
@@ -130,7 +125,7 @@ def _missing(draw: Draw, clause: _Clause) -> None:
 
 
 def _form(draw: Draw, clause: _Clause) -> None:
-    """An auxiliary and a form of the verb that never go together."""
+    """Combines an auxiliary with a verb form that it never takes."""
     verb = clause.scene.verb
     clause.verbs = draw.pick(
         (["will", verb.progressive], ["can", verb.singular], ["did", "not", verb.progressive])
@@ -159,12 +154,12 @@ def _case(draw: Draw, clause: _Clause) -> None:
     clause.company = [draw.pick(("for", "without", "behind")), draw.pick(("he", "she", "they", "we"))]
 
 
-# The plain faults twice: agreement across a noun phrase alone is more than a short run learns.
+# The easy faults are listed twice: a short run does not learn agreement across a noun phrase.
 _FAULTS = (_order, _order, _missing, _missing, _form, _agreement, _number, _case)
 
 
-def topic(draw: Draw) -> Row:
-    """The field of what is done in the end; doers, place and a second deed mostly come from another field."""
+def topic(draw: Draw) -> TextRow:
+    """The topic of the main event; agent, place and a second event mostly come from another topic."""
     label = draw.pick((0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4))
     scene = draw_scene(draw, TOPICS[label])
     aside = draw_scene(draw, draw.other(TOPICS, TOPICS[label]))
@@ -172,17 +167,17 @@ def topic(draw: Draw) -> Row:
         scene = replace(scene, agent=aside.agent, place=aside.place)
     if draw.chance(0.7):
         scene = replace(scene, verb=draw.pick(shared_verbs(scene.object)))
-    main, side = scene.tell(draw, front=False), aside.tell(draw, front=False)
+    main, side = scene.describe(draw, front=False), aside.describe(draw, front=False)
     agents, things = scene.agent_phrase(), scene.object_phrase()
     past = f"{agents} {scene.verb.past} {things}"
-    deed = f"{aside.verb.progressive} {aside.object_phrase()}"
+    doing = f"{aside.verb.progressive} {aside.object_phrase()}"
     forms = (
         f"while {side}, {main}",
         f"{main} while {side}",
-        f"instead of {deed}, {past} {scene.place}",
-        f"{past} {scene.place} after {deed} {scene.time}",
+        f"instead of {doing}, {past} {scene.place}",
+        f"{past} {scene.place} after {doing} {scene.time}",
         f"it was not {aside.object_phrase()} but {things} that {agents} {scene.verb.past} {scene.place}",
-        f"{agents} thought of {deed}, yet in the end {things} {was(scene.objects)} {scene.verb.participle}",
-        f"{aside.agent_phrase('the')} {was(aside.agents)} {deed} {scene.place} when {past}",
+        f"{agents} thought of {doing}, yet in the end {things} {was(scene.objects)} {scene.verb.participle}",
+        f"{aside.agent_phrase('the')} {was(aside.agents)} {doing} {scene.place} when {past}",
     )
     return (finish(draw.pick(forms)),), float(label)

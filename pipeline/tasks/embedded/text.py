@@ -1,7 +1,7 @@
 """Grammar of the embedded suite: small scenes, and the English that describes them.
 
-A scene says who did what to what, how many, where and when. Every task of the suite writes about such scenes
-with the same words, so that what one task teaches (numbers, negation, roles, word order) serves the others.
+All tasks of the suite describe scenes with the same words, so what one task teaches (numbers, negation, roles, word
+order) serves the others.
 """
 
 from __future__ import annotations
@@ -29,20 +29,18 @@ from pipeline.tasks.embedded.words import (
 )
 
 T = TypeVar("T")
-Row = tuple[tuple[str, ...], float]
+TextRow = tuple[tuple[str, ...], float]  # one or two texts, and the label
 
 
 class Draw:
-    """Seeded draws made of `random.Random.random` alone.
+    """Seeded random draws that use `random.Random.random` alone.
 
-    Python promises the same sequence of `random()` in every version, but not of `choice`, `shuffle` or
-    `gauss`, and the suite has to be the same text everywhere.
-
-    Args:
-        key: What the draws depend on; equal keys give equal draws.
+    The suite must be the same text everywhere, and Python guarantees the same sequence in every version only for
+    `random()`, not for `choice`, `shuffle` or `gauss`.
     """
 
     def __init__(self, *key: object) -> None:
+        """Seeds the draws; equal keys give equal draws."""
         digest = hashlib.sha256("/".join(map(str, key)).encode()).digest()
         self._uniform = random.Random(int.from_bytes(digest[:8], "big")).random
 
@@ -57,21 +55,21 @@ class Draw:
         return self.pick([item for item in items if item not in taken])
 
     def between(self, low: int, high: int) -> int:
-        """An integer from `low` to `high`, both included."""
+        """An integer from `low` to `high`, both inclusive."""
         return low + int(self._uniform() * (high - low + 1))
 
     def noise(self, width: float) -> float:
-        """A bell-like value in (-width, width): the mean of three uniforms, free of libm's rounding."""
+        """A bell-shaped value in (-width, width): the mean of three uniforms, without the rounding of libm."""
         return width * (2 * (self._uniform() + self._uniform() + self._uniform()) / 3 - 1)
 
 
 def noun_phrase(noun: str, count: int, adjective: str = "", determiner: str = "") -> str:
-    """For example "three red onions".
+    """Returns a phrase such as "three red onions".
 
     Args:
-        noun: The noun's singular.
-        count: How many; 0 for an unstated number above one ("some onions").
-        adjective: Stands before the noun.
+        noun: A singular noun.
+        count: Number; 0 for an unstated number above one ("some onions").
+        adjective: Precedes the noun.
         determiner: Replaces the number ("the", "at least two").
     """
     words = [adjective] if adjective else []
@@ -87,7 +85,7 @@ def finish(text: str, mark: str = ".") -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """Who did what, where and when. Counts are numbers of agents and objects; 0 is "some", "" is unsaid."""
+    """Who did what, where and when. `agents` and `objects` are counts (0: "some"); "" is left unsaid."""
 
     topic: Topic
     verb: Verb
@@ -106,23 +104,17 @@ class Scene:
     def object_phrase(self, determiner: str = "") -> str:
         return noun_phrase(self.object, self.objects, self.object_adjective, determiner)
 
-    def tell(
-        self,
-        draw: Draw,
-        *,
-        passive: bool = False,
-        synonym: bool = False,
-        by: bool = True,
-        front: bool = True,
+    def describe(
+        self, draw: Draw, *, passive: bool = False, synonym: bool = False, by: bool = True, front: bool = True
     ) -> str:
-        """The scene as one clause without capital or full stop, in an order that `draw` chooses.
+        """Returns the scene as one clause, without capital and full stop.
 
         Args:
-            draw: Decides on tense and on whether place or time come first.
-            passive: Make the object the subject.
-            synonym: Use the verb's synonym.
-            by: Name the agent in a passive clause.
-            front: Allow place or time before the subject.
+            draw: Decides the tense and whether place or time come first.
+            passive: The object is the subject.
+            synonym: The verb is replaced by its synonym.
+            by: A passive clause names the agent.
+            front: Place or time may precede the subject.
         """
         past, participle = (self.verb.synonym,) * 2 if synonym else (self.verb.past, self.verb.participle)
         if passive:
@@ -138,7 +130,7 @@ class Scene:
 
 
 def draw_scene(draw: Draw, topic: Topic | None = None) -> Scene:
-    """A scene with all slots but adjectives filled, often with what every topic shares."""
+    """Returns a random scene, often with words that all topics share; adjectives can be missing."""
     topic = topic or draw.pick(TOPICS)
     verb, objects = draw.pick(topic.events)
     noun = draw.pick(objects)

@@ -1,4 +1,4 @@
-"""Words of the embedded suite: five fields of life with their doers, deeds and things, and what all share."""
+"""Vocabulary of the embedded suite: five topics with their agents, events and objects, and the words they share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def _add_s(word: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Verb:
-    """A transitive verb: its forms, and a synonym's past form (which is its participle too)."""
+    """A transitive verb: its forms, and the past form of a synonym, which is also the synonym's participle."""
 
     base: str
     past: str
@@ -32,8 +32,8 @@ class Topic:
     """One field of life.
 
     Attributes:
-        events: What is done there: a verb and the objects it goes with.
-        settings: Occasions that can be judged or mentioned, each with its article.
+        events: (verb, objects that it takes).
+        settings: Occasions that can be judged, each with its article.
     """
 
     name: str
@@ -43,7 +43,8 @@ class Topic:
     settings: tuple[str, ...]
 
 
-def _verb(forms: str) -> Verb:
+def parse_verb(forms: str) -> Verb:
+    """Reads "base past participle progressive synonym"."""
     base, past, participle, progressive, synonym = forms.split()
     return Verb(base=base, past=past, participle=participle, progressive=progressive, synonym=synonym)
 
@@ -52,7 +53,7 @@ def _topic(name: str, agents: str, events: dict[str, str], places: str, settings
     return Topic(
         name=name,
         agents=tuple(agents.split()),
-        events=tuple((_verb(forms), tuple(objects.split())) for forms, objects in events.items()),
+        events=tuple((parse_verb(forms), tuple(objects.split())) for forms, objects in events.items()),
         places=tuple(places.split(", ")),
         settings=tuple(settings.split(", ")),
     )
@@ -127,17 +128,12 @@ TOPICS = (
 )
 SHARED_AGENTS = ("student", "visitor", "woman", "man", "teacher", "child", "girl", "boy")
 SHARED_PLACES = ("in the garden", "in the park", "in the museum", "at the market", "on the beach")
-SHARED_VERBS = tuple(
-    map(
-        _verb,
-        (
-            "buy bought bought buying purchased",
-            "choose chose chosen choosing selected",
-            "clean cleaned cleaned cleaning washed",
-            "carry carried carried carrying transported",
-            "drop dropped dropped dropping released",
-        ),
-    )
+SHARED_VERBS = (
+    parse_verb("buy bought bought buying purchased"),
+    parse_verb("choose chose chosen choosing selected"),
+    parse_verb("clean cleaned cleaned cleaning washed"),
+    parse_verb("carry carried carried carrying transported"),
+    parse_verb("drop dropped dropped dropping released"),
 )
 TIMES = ("in the morning", "in the evening", "on Monday", "on Friday", "in spring", "in autumn")
 _COLOURS, _LENGTHS = ("red", "blue", "green", "white", "black"), ("short", "long")
@@ -155,7 +151,7 @@ _KINDS = {
     "piece": "song march melody opera",
 }
 KIND = {noun: kind for kind, nouns in _KINDS.items() for noun in nouns.split()}
-_PLURALS = {"woman": "women", "man": "men", "child": "children", "potato": "potatoes", "person": "people"}
+_PLURALS = {"woman": "women", "man": "men", "child": "children", "potato": "potatoes"}
 
 
 def plural(noun: str) -> str:
@@ -163,12 +159,12 @@ def plural(noun: str) -> str:
 
 
 def shared_verbs(noun: str) -> tuple[Verb, ...]:
-    """What can be done to a thing of any topic: nobody carries a castle or cleans a song."""
+    """The shared verbs that take this noun: nobody carries a castle or cleans a song."""
     return SHARED_VERBS[:2] if noun in _INTANGIBLE else SHARED_VERBS[:3] if noun in _BULKY else SHARED_VERBS
 
 
 def adjectives(noun: str) -> tuple[str, ...]:
-    """Adjectives of which only one at a time is true of a thing."""
+    """Adjectives for this noun that exclude each other."""
     return _LENGTHS if noun in _INTANGIBLE else _COLOURS
 
 

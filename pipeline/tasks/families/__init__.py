@@ -1,1 +1,1 @@
-"""The tasks of each published collection, one file per collection; `pipeline.tasks.registry` collects them."""
+"""The tasks of each published collection, one module per collection; `pipeline.tasks.registry` collects them."""

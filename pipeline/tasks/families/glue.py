@@ -1,102 +1,72 @@
-"""The nine tasks of GLUE (Wang et al. 2019), in columns and label numbers of `nyu-mll/glue` on the Hub."""
+"""The nine tasks of GLUE (Wang et al. 2019), with columns and label numbers of `nyu-mll/glue` on the Hub."""
 
 from __future__ import annotations
 
-from camtl.heads import HeadSpec
-from pipeline.tasks.base import SENTENCE_TOKENS, Task
+from functools import partial
 
-DATASET = "nyu-mll/glue"
+from pipeline.tasks.base import SENTENCE_TOKENS, Task, make_task
 
-
-def _classification(
-    name: str,
-    text_columns: tuple[str, ...],
-    label_names: tuple[str, ...],
-    metrics: tuple[str, ...],
-    description: str,
-    eval_splits: tuple[tuple[str, str], ...] = (("validation", ""),),
-) -> Task:
-    return Task(
-        name=name,
-        dataset=DATASET,
-        config=name,
-        text_columns=text_columns,
-        head=HeadSpec(kind="classification", num_labels=len(label_names)),
-        label_names=label_names,
-        max_seq_length=SENTENCE_TOKENS,
-        metrics=metrics,
-        eval_splits=eval_splits,
-        description=description,
-    )
-
+_task = partial(make_task, dataset="nyu-mll/glue", max_seq_length=SENTENCE_TOKENS)
 
 TASKS: tuple[Task, ...] = (
-    _classification(
+    _task(
         "cola",
-        ("sentence",),
-        ("unacceptable", "acceptable"),
-        ("mcc",),
-        "Whether a sentence is acceptable English",
+        text_columns=("sentence",),
+        label_names=("unacceptable", "acceptable"),
+        metrics=("mcc",),
+        description="Is a sentence acceptable English?",
     ),
-    _classification(
+    _task(
         "sst2",
-        ("sentence",),
-        ("negative", "positive"),
-        ("accuracy",),
-        "Verdict of a sentence of a film review",
+        text_columns=("sentence",),
+        label_names=("negative", "positive"),
+        description="Sentiment of a sentence of a film review",
     ),
-    _classification(
+    _task(
         "mrpc",
-        ("sentence1", "sentence2"),
-        ("not_equivalent", "equivalent"),
-        ("f1", "accuracy"),
-        "Whether two sentences of the news say the same",
-    ),
-    Task(
-        name="stsb",
-        dataset=DATASET,
-        config="stsb",
         text_columns=("sentence1", "sentence2"),
-        head=HeadSpec(kind="regression", num_labels=1, label_range=(0.0, 5.0)),
-        max_seq_length=SENTENCE_TOKENS,
-        metrics=("pearson", "spearman"),
+        label_names=("not_equivalent", "equivalent"),
+        metrics=("f1", "accuracy"),
+        description="Do two sentences of the news say the same?",
+    ),
+    _task(
+        "stsb",
+        kind="regression",
+        text_columns=("sentence1", "sentence2"),
+        label_range=(0.0, 5.0),
         uncertainty_from="mrpc",
-        description="How similar two sentences are, from 0 to 5",
+        description="Similarity of two sentences, from 0 to 5",
     ),
-    _classification(
+    _task(
         "qqp",
-        ("question1", "question2"),
-        ("not_duplicate", "duplicate"),
-        ("f1", "accuracy"),
-        "Whether two questions of Quora ask the same",
+        text_columns=("question1", "question2"),
+        label_names=("not_duplicate", "duplicate"),
+        metrics=("f1", "accuracy"),
+        description="Do two questions on Quora ask the same?",
     ),
-    _classification(
+    _task(
         "mnli",
-        ("premise", "hypothesis"),
-        ("entailment", "neutral", "contradiction"),
-        ("accuracy",),
-        "Whether a premise entails or contradicts a hypothesis, or neither",
-        (("validation_matched", "matched_"), ("validation_mismatched", "mismatched_")),
+        text_columns=("premise", "hypothesis"),
+        label_names=("entailment", "neutral", "contradiction"),
+        eval_splits=(("validation_matched", "matched_"), ("validation_mismatched", "mismatched_")),
+        description="Does a premise entail or contradict a hypothesis, or neither?",
     ),
-    _classification(
+    _task(
         "qnli",
-        ("question", "sentence"),
-        ("entailment", "not_entailment"),
-        ("accuracy",),
-        "Whether a sentence answers a question",
+        text_columns=("question", "sentence"),
+        label_names=("entailment", "not_entailment"),
+        description="Does a sentence answer a question?",
     ),
-    _classification(
+    _task(
         "rte",
-        ("sentence1", "sentence2"),
-        ("entailment", "not_entailment"),
-        ("accuracy",),
-        "Whether a text entails a sentence",
+        text_columns=("sentence1", "sentence2"),
+        label_names=("entailment", "not_entailment"),
+        description="Does a text entail a sentence?",
     ),
-    _classification(
+    _task(
         "wnli",
-        ("sentence1", "sentence2"),
-        ("not_entailment", "entailment"),
-        ("accuracy",),
-        "Whether a sentence with its pronoun resolved follows from the original",
+        text_columns=("sentence1", "sentence2"),
+        label_names=("not_entailment", "entailment"),
+        description="Does a sentence whose pronoun is resolved follow from the original?",
     ),
 )

@@ -1,23 +1,21 @@
-"""WNUT-17 (Derczynski et al. 2017): new and rare names in posts, in tag numbers of `leondz/wnut_17` on the Hub."""
+"""WNUT-17 (Derczynski et al. 2017): new and rare named entities, with tag numbers of `leondz/wnut_17` on the Hub."""
 
 from __future__ import annotations
 
-from camtl.heads import HeadSpec
-from pipeline.tasks.base import SENTENCE_TOKENS, Task
+from pipeline.tasks.base import SENTENCE_TOKENS, Task, make_task
 
 TYPES = ("corporation", "creative-work", "group", "location", "person", "product")
-TAGS = ("O", *(f"{place}-{name}" for name in TYPES for place in "BI"))
 
 TASKS: tuple[Task, ...] = (
-    Task(
-        name="wnut17",
-        dataset="leondz/wnut_17",
+    make_task(
+        "wnut17",
+        "leondz/wnut_17",
+        "tagging",
         config="wnut_17",
-        head=HeadSpec(kind="tagging", num_labels=len(TAGS)),
         columns={"tokens": "tokens", "tags": "ner_tags"},
-        label_names=TAGS,
+        label_names=("O", *(f"{prefix}-{name}" for name in TYPES for prefix in "BI")),
         max_seq_length=SENTENCE_TOKENS,
         metrics=("entity_f1", "surface_f1"),
-        description="Names of persons, places, works and the like in posts",
+        description="Names of persons, locations, works and the like in posts",
     ),
 )

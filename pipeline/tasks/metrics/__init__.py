@@ -1,1 +1,1 @@
-"""Official metrics on the 0–100 scale, one file per family of metrics; `scores.py` measures a task with them."""
+"""Official metrics on the 0–100 scale, one module per family of metrics; `scores.py` applies them to a task."""

@@ -1,4 +1,4 @@
-"""A task's official metrics from its predictions, their average over tasks, and what a constant answer reaches."""
+"""A task's official metrics from its predictions, the average over tasks, and the metrics of a constant answer."""
 
 from __future__ import annotations
 
@@ -8,46 +8,48 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.errors import suggest
 from pipeline.tasks.base import Task
-from pipeline.tasks.decoding import Prediction
-from pipeline.tasks.metrics.classification import METRICS as OF_LABELS
+from pipeline.tasks.decoding import Prediction, Reference
+from pipeline.tasks.metrics.classification import LABEL_METRICS, Numbers
 from pipeline.tasks.metrics.question_answering import QA_METRICS
 from pipeline.tasks.metrics.tagging import TAGGING_METRICS
 
-Reference = Mapping[str, Any]  # `label` of the row, and what else its prepared reference tells
 Answers = tuple[Sequence[Prediction], Sequence[Reference]]
+Metric = Callable[[Sequence[Any], Sequence[Reference]], float]
 
 
-def _of_references(
-    metric: Callable[[NDArray[np.generic], NDArray[np.generic]], float],
-) -> Callable[[Sequence[Any], Sequence[Reference]], float]:
-    def measure(predictions: Sequence[Any], references: Sequence[Reference]) -> float:
-        return metric(np.asarray(predictions), np.asarray([reference["label"] for reference in references]))
-
-    return measure
+def _on_references(metric: Callable[[Numbers, Numbers], float]) -> Metric:
+    return lambda predictions, references: metric(
+        np.asarray(predictions), np.asarray([reference["label"] for reference in references])
+    )
 
 
-# Every metric on the 0–100 scale, from a prediction and a reference per row.
-METRICS: dict[str, Callable[[Sequence[Any], Sequence[Reference]], float]] = {
-    **{name: _of_references(metric) for name, metric in OF_LABELS.items()},
+# Every metric, on the 0–100 scale, of one prediction and one reference per row.
+METRICS: dict[str, Metric] = {
+    **{name: _on_references(metric) for name, metric in LABEL_METRICS.items()},
     **QA_METRICS,
     **TAGGING_METRICS,
 }
 
 
+def check_metrics(task: Task) -> None:
+    """Raises ValueError if one of the task's metrics is unknown."""
+    for metric in task.metrics:
+        if metric not in METRICS:
+            raise ValueError(f"task {task.name!r}: unknown metric {metric!r}{suggest(metric, METRICS)}")
+
+
 def task_metrics(task: Task, results: Mapping[str, Answers]) -> dict[str, float]:
-    """The task's official metrics.
+    """Returns the task's official metrics, {prefix of the split + metric: value on 0–100}, in the task's order.
 
     Args:
-        task: Says which metrics, and the prefix of each split's.
+        task: Determines the metrics and the splits' prefixes.
         results: {evaluation split: (predictions, references)}, one of each per row. Rows without a label
-            (class -1) are left out.
-
-    Returns:
-        {prefix + metric: value on 0–100}, splits in the task's order.
+            (class -1) are ignored.
 
     Raises:
-        ValueError: None of the task's evaluation splits is among the results, or one has no labelled rows.
+        ValueError: The results lack all of the task's evaluation splits, or a split has no row with a label.
     """
     measured: dict[str, float] = {}
     for split, prefix in task.eval_splits:
@@ -58,12 +60,13 @@ def task_metrics(task: Task, results: Mapping[str, Answers]) -> dict[str, float]
             raise ValueError(
                 f"task {task.name!r}, {split}: {len(predictions)} predictions for {len(references)} rows"
             )
-        labelled = [row for row, known in enumerate(references) if not _unlabelled(task, known)]
+        labelled = [
+            row for row, known in enumerate(references) if not task.head.has_classes or known["label"] >= 0
+        ]
         if not labelled:
             raise ValueError(f"task {task.name!r}, {split}: no row has a label to measure against")
         answers = ([predictions[row] for row in labelled], [references[row] for row in labelled])
-        for metric in task.metrics:
-            measured[prefix + metric] = METRICS[metric](*answers)
+        measured |= {prefix + metric: METRICS[metric](*answers) for metric in task.metrics}
     if not measured:
         splits = ", ".join(split for split, _ in task.eval_splits)
         raise ValueError(f"task {task.name!r}: no predictions for any of its splits ({splits})")
@@ -78,13 +81,13 @@ def average(metrics: Mapping[str, Mapping[str, float]]) -> float:
 def majority_metrics(
     task: Task, train_labels: NDArray[np.generic], evals: Mapping[str, Sequence[Reference]]
 ) -> dict[str, float]:
-    """The metrics of the best constant answer.
+    """Returns the metrics of a constant answer.
 
-    That is the most frequent training label, or the training mean; no entity anywhere; no answer to any
-    question; of choices in words the first.
+    The answer is the most frequent training label, or the training mean of a regression; no entity; "" to a question;
+    the first of textual choices.
 
     Args:
-        task: Says which metrics.
+        task: Determines the metrics.
         train_labels: [N] labels of the training split.
         evals: {evaluation split: references}.
     """
@@ -105,10 +108,5 @@ def majority_metrics(
         return constant
 
     return task_metrics(
-        task,
-        {split: ([answer(known) for known in references], references) for split, references in evals.items()},
+        task, {split: (list(map(answer, references)), references) for split, references in evals.items()}
     )
-
-
-def _unlabelled(task: Task, reference: Reference) -> bool:
-    return task.head.kind in ("classification", "marked") and reference["label"] < 0

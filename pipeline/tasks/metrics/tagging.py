@@ -1,17 +1,17 @@
-"""Official metrics of named entities: F1 of entities where they stand (CoNLL), and of surface forms (WNUT-17).
+"""Official metrics of named entities: F1 of entities by position (CoNLL) and of surface forms (WNUT-17).
 
-Both are on the 0–100 scale and take per sentence the predicted tags and a reference: `tags`, the right ones, and
-`tokens`, the words. Tags are "O", "B-type" and "I-type" (and "E-", "S-" where a set has them). An entity is read
-from them as conlleval does, which takes an "I-" that continues nothing for a beginning.
+Both are on the 0–100 scale. Tags are "O", "B-type" and "I-type" (in some sets also "E-" and "S-"). As in conlleval, an
+"I-" that continues no entity begins one.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-Reference = Mapping[str, Any]
+from pipeline.tasks.decoding import Reference
+
 Tags = Sequence[Sequence[str]]
 _Form = tuple[tuple[str, ...], str]
 
@@ -19,17 +19,15 @@ _TAG = re.compile(r"O|[BIES](-.+)?", re.DOTALL)
 
 
 def entity_f1(predictions: Tags, references: Sequence[Reference]) -> float:
-    """F1 over all entities; one counts as found with the right first and last word and the right type.
-
-    0 where no sentence has or gets an entity.
+    """F1 over all entities; one is correct if its first word, last word and type are. 0 without any entity.
 
     Args:
         predictions: One tag per word of each sentence.
         references: `tags`, the right ones.
 
     Raises:
-        ValueError: No sentences, another number of references than predictions, of tags than words, or a tag
-            that is none of the above.
+        ValueError: There are no sentences, the numbers of predictions and references or of tags and words differ,
+            or a tag has another form.
     """
     from seqeval.metrics import f1_score
 
@@ -39,28 +37,25 @@ def entity_f1(predictions: Tags, references: Sequence[Reference]) -> float:
 
 
 def surface_f1(predictions: Tags, references: Sequence[Reference]) -> float:
-    """F1 over the different entities (words in their case, type), however often each occurs.
+    """F1 over the distinct surface forms (words in their case, type), as in WNUT-17 (Derczynski et al. 2017).
 
-    An entity counts as found where one of its occurrences is found in its place; finding a rare one weighs as
-    much as finding all of a frequent one. So measures the script of WNUT-17 (Derczynski et al. 2017).
-
-    Args:
-        predictions: One tag per word of each sentence.
-        references: `tags`, the right ones, and `tokens`, the words.
-
-    Raises:
-        ValueError: As `entity_f1`.
+    A form is correct if one of its occurrences is predicted in its position, so a rare form has the same weight as a
+    frequent one. Arguments and errors as in `entity_f1`; references also have `tokens`, the words.
     """
     _check(predictions, references)
     right: set[_Form] = set()
-    given: set[_Form] = set()
-    found: set[_Form] = set()
+    predicted: set[_Form] = set()
+    correct: set[_Form] = set()
     for tags, reference in zip(predictions, references, strict=True):
         words = reference["tokens"]
-        right_here, given_here = _entities(reference["tags"]), _entities(tags)
-        for forms, places in ((right, right_here), (given, given_here), (found, right_here & given_here)):
-            forms.update((tuple(words[first : last + 1]), kind) for kind, first, last in places)
-    return 100.0 * 2.0 * len(found) / (len(right) + len(given)) if found else 0.0
+        right_here, predicted_here = _entities(reference["tags"]), _entities(tags)
+        for forms, entities in (
+            (right, right_here),
+            (predicted, predicted_here),
+            (correct, right_here & predicted_here),
+        ):
+            forms.update((tuple(words[first : last + 1]), kind) for kind, first, last in entities)
+    return 100.0 * 2.0 * len(correct) / (len(right) + len(predicted)) if correct else 0.0
 
 
 TAGGING_METRICS: dict[str, Callable[[Sequence[Any], Sequence[Reference]], float]] = {
@@ -82,14 +77,12 @@ def _check(predictions: Tags, references: Sequence[Reference]) -> None:
             f"tags of {len(predictions)} sentences for {len(references)} references: give one of each per sentence"
         )
     for number, (tags, reference) in enumerate(zip(predictions, references, strict=True)):
-        lengths = {len(tags), len(reference["tags"]), len(reference.get("tokens", tags))}
-        if len(lengths) > 1:
+        right, words = reference["tags"], reference.get("tokens", tags)
+        if not len(tags) == len(right) == len(words):
             raise ValueError(
-                f"sentence {number} has {len(reference['tags'])} right tags and {len(tags)} predicted ones"
-                f" for {len(reference.get('tokens', tags))} words: give one tag per word"
+                f"sentence {number} has {len(right)} right and {len(tags)} predicted tags for {len(words)} words: "
+                "give one tag per word"
             )
-        for tag in (*tags, *reference["tags"]):
+        for tag in (*tags, *right):
             if not _TAG.fullmatch(tag):
-                raise ValueError(
-                    f"sentence {number} has the tag {tag!r}: entities are tagged 'O', 'B-type' and 'I-type'"
-                )
+                raise ValueError(f"sentence {number} has the tag {tag!r}: use 'O', 'B-type' and 'I-type'")

@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.data.sources.open import open_source
-from pipeline.data.tokenization import backend, tokenizer_json
+from pipeline.data.tokenization import load_tokenizer, tokenizer_json
 from pipeline.doctor.rows import check_tasks, encodings_per_row, few_of_each
-from pipeline.tasks.registry import resolve
+from pipeline.tasks.registry import resolve_tasks
 
 GOOD: dict[str, list[Any]] = {
     "sentence1": ["the cat sat", "a dog ran", "the house"],
@@ -30,7 +30,7 @@ def write(folder: Path, config: str, **changes: Any) -> None:
 
 def looked_at(folder: Path, tokenizer: str, *names: str) -> Any:
     text = tokenizer_json(tokenizer)
-    return check_tasks(resolve(names), open_source(str(folder)), backend(text), 32)
+    return check_tasks(resolve_tasks(names), open_source(str(folder)), load_tokenizer(text), 32)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_a_batch_has_trainable_rows_of_every_task_that_can_be_read(
     write(tmp_path, "rte", label=[-1, 1, 0])
     write(tmp_path, "mrpc", sentence1=None)
     write(tmp_path, "wnli", label=[-1, -1, 1])
-    tasks = resolve(("rte", "mrpc", "wnli"))
+    tasks = resolve_tasks(("rte", "mrpc", "wnli"))
     _, rows = looked_at(tmp_path, tokenizer_dir, "rte", "mrpc", "wnli")
     batch = few_of_each(tasks, rows)
     assert batch.task_ids.tolist() == [0, 0, 2]
@@ -91,7 +91,7 @@ def test_choices_are_encodings_of_their_own(tmp_path: Path, tokenizer_dir: str) 
         "question": ["cause"],
         "label": [0],
     }
-    place = tmp_path / resolve(("copa",))[0].dataset / "copa"
+    place = tmp_path / resolve_tasks(("copa",))[0].dataset / "copa"
     place.mkdir(parents=True)
     for split in ("train", "validation"):
         pq.write_table(pa.table(copa), place / f"{split}.parquet")

@@ -1,4 +1,4 @@
-"""A newcomer's three tasks, known to the project by a few lines of YAML alone, train together with RTE."""
+"""Three tasks that a few lines of YAML define train together with RTE."""
 
 import json
 from pathlib import Path
@@ -34,7 +34,7 @@ names:
 
 @pytest.fixture
 def settings(tmp_path: Path, tiny_backbone: str) -> Settings:
-    """A run on RTE out of a folder and three tasks out of a file, in this process."""
+    """A run in this process on RTE from a folder and three tasks from a file."""
     mine = tmp_path / "mine"
     mine.mkdir()
     reviews = ['"A ""very"" good, good house",the dog sat,good', "Not good,a house,bad", "The end,ran,0"]
@@ -58,7 +58,7 @@ def settings(tmp_path: Path, tiny_backbone: str) -> Settings:
             "tasks": ("rte", "reviews", "likeness", "names"),
             "task_files": (str(mine / "tasks.yaml"),),
         },
-        sampler={"policy": "uniform", "select": "none", "pool": 1.0},  # a part of every batch for each
+        sampler={"policy": "uniform", "select": "none", "pool": 1.0},  # every batch contains every task
         cluster={"num_workers": 0},
     )
 

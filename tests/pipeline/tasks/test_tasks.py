@@ -1,4 +1,4 @@
-"""Tasks and their registry."""
+"""Tasks, their registry and groups."""
 
 import pickle
 
@@ -6,145 +6,126 @@ import pytest
 
 from camtl.heads import HeadSpec
 from camtl.heads.spec import KINDS
-from pipeline.tasks import registry
-from pipeline.tasks.base import Task
+from pipeline.tasks.base import TASK_KINDS, make_task
 from pipeline.tasks.families import glue, mrqa, nli, superglue, wnut
-from pipeline.tasks.groups import GROUPS, expand
-from pipeline.tasks.registry import all_tasks, get_task, register, resolve
+from pipeline.tasks.metrics.scores import check_metrics
+from pipeline.tasks.registry import GROUPS, KNOWN_TASKS, resolve_tasks
 
 GLUE = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli")
+NEW = {"name": "new", "dataset": "someone/new", "text_columns": ("sentence",), "label_names": ("a", "b")}
 
 
-def new_task(**changes: object) -> Task:
-    fields: dict[str, object] = {
-        "name": "new",
-        "dataset": "someone/new",
-        "config": "default",
-        "text_columns": ("sentence",),
-        "head": HeadSpec(num_labels=2),
-        "metrics": ("accuracy",),
-    }
-    return Task(**(fields | changes))  # type: ignore[arg-type]
-
-
-def test_the_nine_glue_tasks_have_their_official_metrics() -> None:
-    assert tuple(task.name for task in glue.TASKS) == GLUE
+def test_glue_tasks_have_their_official_metrics() -> None:
     metrics = {task.name: task.metrics for task in glue.TASKS}
+    assert tuple(metrics) == GLUE
     assert metrics["cola"] == ("mcc",)
     assert metrics["stsb"] == ("pearson", "spearman")
     assert metrics["mrpc"] == metrics["qqp"] == ("f1", "accuracy")
     assert all(metrics[name] == ("accuracy",) for name in ("sst2", "mnli", "qnli", "rte", "wnli"))
-    assert {prefix for _, prefix in get_task("mnli").eval_splits} == {"matched_", "mismatched_"}
+    assert {prefix for _, prefix in KNOWN_TASKS["mnli"].eval_splits} == {"matched_", "mismatched_"}
 
 
-def test_every_registered_task_is_coherent() -> None:
-    for task in all_tasks():
-        if KINDS[task.head.kind] is None:
-            assert task.head.num_labels == len(task.label_names)
-            assert task.head.label_names == task.label_names
-        if task.head.kind == "regression":
-            assert task.head.label_range is not None
-            assert set(task.metrics) == {"pearson", "spearman"}
-            assert task.uncertainty_from is not None
-            assert get_task(task.uncertainty_from).dataset == task.dataset
-        assert pickle.loads(pickle.dumps(task)) == task
+@pytest.mark.parametrize("name", KNOWN_TASKS)
+def test_every_known_task_is_coherent(name: str) -> None:
+    task = KNOWN_TASKS[name]
+    check_metrics(task)
+    assert task.description
+    if KINDS[task.head.kind] is None:
+        assert task.head.num_labels == len(task.label_names)
+        assert task.head.label_names == task.label_names
+    if task.head.kind == "regression":
+        assert task.head.label_range is not None
+        assert task.uncertainty_from is not None
+        assert KNOWN_TASKS[task.uncertainty_from].dataset == task.dataset
+    assert pickle.loads(pickle.dumps(task)) == task
+
+
+def test_every_kind_of_head_is_a_kind_of_task() -> None:
+    assert set(TASK_KINDS) == set(KINDS)
 
 
 def test_sentences_stop_at_128_tokens_and_passages_at_the_runs_limit() -> None:
-    unlimited = {
-        task.name for task in all_tasks() if task.max_seq_length is None and task.dataset != "embedded"
+    limits = {task.name: task.max_seq_length for task in KNOWN_TASKS.values() if task.dataset != "embedded"}
+    unlimited = {"boolq", "cb", "multirc", "record", *GROUPS["mrqa"]}
+    assert limits == {name: None if name in unlimited else 128 for name in limits}
+
+
+def test_groups_contain_every_task_of_the_papers_families() -> None:
+    families = {
+        family: tuple(task.name for task in family.TASKS) for family in (glue, superglue, mrqa, wnut, nli)
     }
-    assert unlimited == {"boolq", "cb", "multirc", "record", *GROUPS["mrqa"]}
-    assert {task.max_seq_length for task in resolve(["glue", "wnut17", "snli", "wic"])} == {128}
-
-
-def test_names_resolve_in_the_order_given() -> None:
-    assert [task.name for task in resolve(["rte", "cola"])] == ["rte", "cola"]
-
-
-def test_an_unknown_name_is_answered_with_the_nearest() -> None:
-    with pytest.raises(ValueError, match=r"unknown task 'mrcp': did you mean 'mrpc'"):
-        get_task("mrcp")
-    with pytest.raises(ValueError, match=r"unknown task 'CoLA': did you mean 'cola'"):
-        resolve(["sst2", "CoLA"])
-    with pytest.raises(ValueError, match=r"unknown task 'zzzzzz': the known ones are .*cola"):
-        get_task("zzzzzz")
-
-
-def test_a_name_listed_twice_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"'rte' is listed twice"):
-        resolve(["rte", "cola", "rte"])
-
-
-def test_a_group_stands_for_its_tasks_and_repeats_none() -> None:
-    assert [task.name for task in resolve(["glue"])] == list(GLUE)
-    assert expand(["rte", "glue", "snli"]) == ("rte", *(name for name in GLUE if name != "rte"), "snli")
-    with pytest.raises(ValueError, match="'glue' is listed twice"):
-        resolve(["glue", "rte", "glue"])
-    with pytest.raises(ValueError, match="unknown task 'gleu': did you mean 'glue'"):
-        resolve(["gleu"])
-
-
-def test_the_groups_name_every_task_of_the_papers_families() -> None:
-    names = {
-        module: tuple(task.name for task in module.TASKS) for module in (glue, superglue, mrqa, wnut, nli)
-    }
-    assert GROUPS["glue"] == names[glue]
-    assert GROUPS["super_glue"] == names[superglue]
-    assert GROUPS["mrqa"] == names[mrqa]
+    assert len(KNOWN_TASKS) == sum(map(len, families.values())) + 6, "a name stands for two tasks"
+    assert (GROUPS["glue"], GROUPS["super_glue"]) == (families[glue], families[superglue])
     assert len(set(GROUPS["paper_24"])) == len(GROUPS["paper_24"]) == 23
-    assert set(GROUPS["paper_26"]) == {name for found in names.values() for name in found} - {"superglue_rte"}
-
-
-def test_a_task_of_ones_own_may_not_take_a_known_name() -> None:
-    assert [task.name for task in resolve(["new", "rte"], (new_task(),))] == ["new", "rte"]
-    with pytest.raises(ValueError, match="'rte' is already registered"):
-        resolve(["cola"], (new_task(name="rte"),))
-    with pytest.raises(ValueError, match="'glue' is the name of a group"):
-        resolve(["cola"], (new_task(name="glue"),))
-    with pytest.raises(ValueError, match="'new' is already registered"):
-        resolve(["new"], (new_task(), new_task()))
-    with pytest.raises(ValueError, match="unknown task 'nwe': did you mean 'new'"):
-        resolve(["nwe"], (new_task(),))
-
-
-def test_registering(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_TASKS", dict(registry._TASKS))
-    register(new_task())
-    assert get_task("new").dataset == "someone/new"
-    with pytest.raises(ValueError, match="'new' is already registered"):
-        register(new_task())
-    with pytest.raises(ValueError, match="unknown metric 'acuracy': did you mean 'accuracy'"):
-        register(new_task(name="other", metrics=("acuracy",)))
+    assert set(GROUPS["paper_26"]) == {name for names in families.values() for name in names} - {
+        "superglue_rte"
+    }
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("names", "resolved"),
+    [
+        (["rte", "cola"], ["rte", "cola"]),
+        (["glue"], [*GLUE]),
+        (["rte", "glue", "snli"], ["rte", *(name for name in GLUE if name != "rte"), "snli"]),
+        (["new", "rte"], ["new", "rte"]),
+    ],
+)
+def test_names_resolve_in_order_and_once(names: list[str], resolved: list[str]) -> None:
+    assert [task.name for task in resolve_tasks(names, [make_task(**NEW)])] == resolved  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["mrcp"], "unknown task 'mrcp': did you mean 'mrpc'"),
+        (["sst2", "CoLA"], "unknown task 'CoLA': did you mean 'cola'"),
+        (["zzzzzz"], "unknown task 'zzzzzz': the known ones are .*cola"),
+        (["gleu"], "unknown task 'gleu': did you mean 'glue'"),
+        (["nwe"], "unknown task 'nwe': did you mean 'new'"),
+        (["rte", "cola", "rte"], "task 'rte' is listed twice"),
+        (["glue", "rte", "glue"], "task 'glue' is listed twice"),
+    ],
+)
+def test_unknown_and_repeated_names_are_refused(names: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        resolve_tasks(names, [make_task(**NEW)])  # type: ignore[arg-type]
+
+
+CHOICE = {"kind": "choice", "label_names": ()}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
     [
         ({"name": "a/b"}, "task name 'a/b'"),
-        ({"text_columns": ()}, "give one or two"),
-        ({"max_seq_length": 4}, "max_seq_length 4: give 8 or more"),
+        ({"kind": "ranking"}, "head kind 'ranking' is not known"),
+        ({"text_columns": ()}, "task 'new' of kind classification has 0 text_columns: give 1 or 2"),
+        ({"text_columns": ("a", "b", "c")}, "3 text_columns: give 1 or 2"),
+        ({"kind": "tagging"}, "1 text_columns: give 0 .its texts are among columns"),
+        ({**CHOICE, "columns": {"choices": "a", "answers": "b"}}, "give 2"),
+        (CHOICE, "columns for no role: give choices or choices, answers"),
         (
             {"columns": {"tokens": "words"}},
             "kind classification has columns for tokens: give none or question",
         ),
-        ({"head": HeadSpec(kind="tagging"), "text_columns": ()}, "columns for nothing: give tokens, tags"),
-        ({"head": HeadSpec(kind="tagging")}, "give none, for its texts are among `columns`"),
-        (
-            {"head": HeadSpec(kind="choice", num_labels=1)},
-            "columns for nothing: give choices or choices, answers",
-        ),
-        (
-            {"head": HeadSpec(kind="choice", num_labels=1), "columns": {"choices": "a", "answers": "b"}},
-            "give two",
-        ),
-        ({"text_columns": ("a", "b", "c")}, "give one or two"),
-        ({"null_threshold": 0.0}, "spans alone have one"),
+        ({"kind": "tagging", "text_columns": ()}, "columns for no role: give tokens, tags"),
+        ({"max_seq_length": 4}, "max_seq_length 4: give 8 or more"),
+        ({"null_threshold": 0.0}, "only spans have one"),
         ({"metrics": ()}, "at least one metric"),
         ({"eval_splits": ()}, "one evaluation split"),
-        ({"label_names": ("a", "b", "c")}, "3 label_names for num_labels=2"),
+        ({"label_names": ("a",)}, "at least 2 labels"),
+        ({"kind": "regression"}, "2 label_names for num_labels=1"),
     ],
 )
-def test_an_incoherent_task_is_refused(changes: dict[str, object], told: str) -> None:
-    with pytest.raises(ValueError, match=told):
-        new_task(**changes)
+def test_an_incoherent_task_is_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_task(**NEW | changes)  # type: ignore[arg-type]
+
+
+def test_the_head_carries_what_a_saved_model_needs() -> None:
+    task = make_task(
+        "qa", "x", "span", columns={role: role for role in TASK_KINDS["span"].roles[0]}, null_threshold=0
+    )
+    assert task.head == HeadSpec(kind="span", num_labels=2, null_threshold=0)
+    assert (task.config, task.metrics) == ("qa", ("em", "token_f1"))

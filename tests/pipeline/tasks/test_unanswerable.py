@@ -1,4 +1,4 @@
-"""A set of the kind of SQuAD 2, some of whose questions have no answer: from JSONL to scores."""
+"""A task like SQuAD 2, where some questions have no answer: from JSONL to scores."""
 
 import json
 from pathlib import Path
@@ -40,7 +40,7 @@ def task_of(folder: Path, threshold: float) -> Task:
 
 
 def encoded(task: Task, tokenizer_dir: str, *, training: bool) -> pa.Table:
-    """The prepared rows of the file, those that are not trained on left out in training."""
+    """The prepared rows of the file; for training only the trainable ones."""
     tokenizer = Tokenizer.from_file(str(Path(tokenizer_dir) / "tokenizer.json"))
     [block] = file_blocks(dict(task.files)["train"])
     rows = encode_rows(
@@ -63,9 +63,9 @@ def test_unanswerable_questions_are_trained_on(tmp_path: Path, tokenizer_dir: st
     assert table["token_marks"].to_pylist()[1][0] == 3, "the first token stands for no answer"
 
 
-@pytest.mark.parametrize(("threshold", "silent"), [(1e6, 3), (-1e6, 0)])
+@pytest.mark.parametrize(("threshold", "unanswered"), [(1e6, 3), (-1e6, 0)])
 def test_the_threshold_of_the_task_decides_what_is_answered(
-    tmp_path: Path, tokenizer_dir: str, threshold: float, silent: int
+    tmp_path: Path, tokenizer_dir: str, threshold: float, unanswered: int
 ) -> None:
     task = task_of(tmp_path, threshold)
     config = CaMtlConfig(
@@ -80,6 +80,6 @@ def test_the_threshold_of_the_task_decides_what_is_answered(
     )
     assert predictions is not None
     answers, _ = predictions[task.name]["validation"]
-    assert [answer == "" for answer in answers].count(True) == silent
-    if silent:
+    assert [answer == "" for answer in answers].count(True) == unanswered
+    if unanswered:
         assert measure([task], predictions)["average"] == pytest.approx(100 / 3), "one is unanswerable"

@@ -26,7 +26,7 @@ from pipeline.data.preparation.report import report_lines
 from pipeline.data.sources.open import open_source
 from pipeline.data.tokenization import tokenizer_json
 from pipeline.tasks.base import Task
-from pipeline.tasks.registry import resolve
+from pipeline.tasks.registry import resolve_tasks
 
 SINGLE = Task(
     name="single",
@@ -479,7 +479,7 @@ def test_real_data_is_prepared_while_one_cpu_is_taken(
     worker = remote.remote()
     assert ray.get(worker.ready.remote())
     done = prepare(
-        resolve(["rte", "wnli", "mrpc"]),
+        resolve_tasks(["rte", "wnli", "mrpc"]),
         open_source(str(glue_data)),
         tokenizer=tokenizer_dir,
         max_seq_length=128,

@@ -15,9 +15,9 @@ from pipeline.data.sources.open import open_source
 from pipeline.data.sources.parquet_files import block_ranges
 from pipeline.tasks.base import HubSubset, Task
 from pipeline.tasks.embedded import suite as embedded
-from pipeline.tasks.registry import get_task
+from pipeline.tasks.registry import KNOWN_TASKS
 
-RTE = get_task("rte")
+RTE = KNOWN_TASKS["rte"]
 
 
 def rows(count: int, start: int = 0) -> pa.Table:
@@ -110,7 +110,7 @@ def test_a_file_cut_short_is_named(tmp_path: Path) -> None:
 
 
 def test_of_mnlis_two_evaluation_splits_one_is_enough() -> None:
-    mnli = get_task("mnli")
+    mnli = KNOWN_TASKS["mnli"]
     assert used_splits(mnli, ("train", "validation_matched")) == ("train", "validation_matched")
     both = ("validation_mismatched", "test", "validation_matched", "train")
     assert used_splits(mnli, both) == ("train", "validation_matched", "validation_mismatched")
