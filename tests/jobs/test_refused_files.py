@@ -147,7 +147,7 @@ TASK_FILES = {
     "? [a]\n: {}\n": ":1: not valid YAML: a key is a list or a mapping",
     TASK + TASK: ":5: not valid YAML: 'mine' is given twice",
     "[[" * 2000: ": not valid YAML",
-    "mine: &a {files: *a}\n": ": not valid YAML",
+    "mine: &a {files: *a}\n": ":1: not valid YAML: found unconstructable recursive node",
     TASK.replace("mine", "sentiment"): ":1: task 'sentiment' already exists",
     TASK.replace("mine", "a/b"): ":1: task name 'a/b'",
     TASK.replace("label_names", "label_name"): ":4: task 'mine', label_name: unknown field: did you mean 'label_names'",
