@@ -17,13 +17,13 @@ from transformers import BertConfig, BertModel
 from camtl import CaMtlConfig, CaMtlModel, HeadSpec, TokenRows
 from pipeline.data.preparation.prepared import PreparedSplit
 from pipeline.data.preparation.schema import SCHEMA
-from pipeline.sampling.batches import token_rows
+from pipeline.sampling.batches import to_token_rows
 from pipeline.sampling.fetch import fetch_rows
-from pipeline.sampling.mixture import Mixture
+from pipeline.sampling.plan import Mixture
 from pipeline.sampling.policies import PolicyOptions
 from pipeline.tasks.base import Task
 from pipeline.training.job import TrainJob
-from pipeline.training.scoring import Selection
+from pipeline.training.selection import Selection
 
 VOCABULARY = 60
 MAX_SEQ_LENGTH = 16
@@ -176,7 +176,7 @@ def make_split(table: pa.Table, folder: Path, *, part_rows: int, row_group_rows:
 
 def rows_of(tables: Sequence[pa.Table], task: NDArray[np.int64], row: NDArray[np.int64]) -> TokenRows:
     """Named rows of several tasks' tables."""
-    return token_rows(fetch_rows(dict(enumerate(tables)), task, row))
+    return to_token_rows(fetch_rows(dict(enumerate(tables)), task, row))
 
 
 def save_encoder(folder: Path) -> None:

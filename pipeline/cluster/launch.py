@@ -16,7 +16,7 @@ from pipeline.runs.checkpoints.store import CheckpointStore, StoredCheckpoint, c
 from pipeline.runs.directory import RunPaths
 from pipeline.runs.events import log_event
 from pipeline.runs.records import Records, last_step, write_chunk
-from pipeline.sampling.feed import Feed
+from pipeline.sampling.batches import Fetch
 from pipeline.training.evaluation import EvalSet
 from pipeline.training.job import TrainJob
 from pipeline.training.loop import Save, train_on_rank
@@ -28,7 +28,7 @@ Best = tuple[Path, Mapping[str, Any]]
 @contextlib.contextmanager
 def launch(
     job: TrainJob,
-    feed: Feed,
+    fetch: Fetch,
     evals: Evals,
     settings: ClusterSettings,
     paths: RunPaths,
@@ -38,7 +38,7 @@ def launch(
 
     Args:
         job: what to train.
-        feed: called on every rank, gives what fetches its training rows.
+        fetch: fetches a rank's training rows.
         evals: {task: {split: prepared rows}}.
         settings: workers and storage.
         paths: where records and checkpoints go.
@@ -53,16 +53,16 @@ def launch(
     attempt = paths.store.new_attempt()
     paths.store.clear_fragments(attempt)
     if settings.num_workers == 0:
-        _train_here(job, feed, evals, settings, paths, attempt, told)
+        _train_here(job, fetch, evals, settings, paths, attempt, told)
     else:
-        ray_workers.train(job, feed, evals, settings, paths, attempt)
+        ray_workers.train(job, fetch, evals, settings, paths, attempt)
     with _best_intact(paths.store, lambda line: log_event(paths.run_dir, line)) as best:
         yield best
 
 
 def _train_here(
     job: TrainJob,
-    feed: Feed,
+    fetch: Fetch,
     evals: Evals,
     settings: ClusterSettings,
     paths: RunPaths,
@@ -94,7 +94,7 @@ def _train_here(
     with store.local(found) if found else contextlib.nullcontext() as folder:
         train_on_rank(
             job,
-            fetch=feed(),
+            fetch=fetch,
             eval_sets=EvalSet.of_tables(job.mixture.tasks, evals),
             device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
             report=report,

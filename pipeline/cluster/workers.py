@@ -29,7 +29,7 @@ from pipeline.runs.checkpoints.store import CheckpointStore, StoredCheckpoint
 from pipeline.runs.directory import RunPaths
 from pipeline.runs.events import log_event
 from pipeline.runs.records import Records, last_step, write_chunk
-from pipeline.sampling.feed import Feed
+from pipeline.sampling.batches import Fetch
 from pipeline.sampling.ray_data import configure_ray_data
 from pipeline.training.distributed import broadcast_object
 from pipeline.training.evaluation import EvalSet
@@ -40,7 +40,7 @@ from pipeline.training.watchdog import HangError, mark_progress, run_with_watchd
 
 def train(
     job: TrainJob,
-    feed: Feed,
+    fetch: Fetch,
     evals: Mapping[str, Mapping[str, Any]],
     settings: ClusterSettings,
     paths: RunPaths,
@@ -64,7 +64,7 @@ def train(
         _worker,
         train_loop_config={
             "job": job,
-            "feed": feed,
+            "fetch": fetch,
             "evals": references,
             "store": store,
             "recorded": last_step(paths.run_dir),
@@ -202,7 +202,7 @@ def _work(config: dict[str, Any]) -> None:
     with store.local(found) if found else contextlib.nullcontext() as folder:
         train_on_rank(
             job,
-            fetch=config["feed"](),
+            fetch=config["fetch"],
             eval_sets=EvalSet.of_tables(job.mixture.tasks, evals),
             device=device,
             report=Reporter(job.mixture.max_steps),

@@ -10,8 +10,8 @@ import torch
 
 from camtl import TokenRows
 from pipeline.doctor.finding import Finding
-from pipeline.training.build import build_learner
 from pipeline.training.job import TrainJob
+from pipeline.training.learner import build_learner
 
 NAME = "one batch"
 

@@ -18,7 +18,7 @@ from pipeline.data.preparation.report import describe
 from pipeline.data.sources.base import Source, used_splits
 from pipeline.data.tokenization import check_max_seq_length, load_tokenizer, tokenizer_json
 from pipeline.doctor.finding import Finding
-from pipeline.sampling.batches import token_rows
+from pipeline.sampling.batches import to_token_rows
 from pipeline.tasks.base import Task
 
 ROWS = 64  # encoded of each split
@@ -114,4 +114,4 @@ def few_of_each(tasks: Sequence[Task], encoded: Mapping[str, EncodedRows], each:
                     "task", pa.array(np.full(len(chosen), number, np.int64))
                 )
             )
-    return token_rows(pa.concat_tables(parts))
+    return to_token_rows(pa.concat_tables(parts))

@@ -15,13 +15,13 @@ from pipeline.data.preparation.report import report_lines
 from pipeline.data.sources.open import open_source
 from pipeline.data.task_files import load_task_files
 from pipeline.errors import first_line, suggest
-from pipeline.sampling.mixture import Mixture
+from pipeline.sampling.plan import Mixture
 from pipeline.sampling.policies import PolicyOptions
 from pipeline.tasks.base import Task
 from pipeline.tasks.embedded.suite import TASKS as EMBEDDED_TASKS
 from pipeline.tasks.registry import resolve_tasks
 from pipeline.training.job import TrainJob
-from pipeline.training.scoring import Selection
+from pipeline.training.selection import Selection
 
 ROUND_ROWS = 100_000_000  # a plan of so many takes 3 GB
 

@@ -21,9 +21,9 @@ from pipeline.runs.events import log_event
 from pipeline.runs.monitor import OnScores, RunMonitor
 from pipeline.runs.records import last_step
 from pipeline.runs.results import log_results, write_results
+from pipeline.sampling.batches import make_local_fetch
 from pipeline.sampling.epoch_bound import epochs_beyond
-from pipeline.sampling.feed import feed_in_process
-from pipeline.sampling.ray_data import feed_with_ray_data
+from pipeline.sampling.ray_data import make_ray_data_fetch
 from pipeline.tasks.base import Task
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.evaluation import majority
@@ -79,8 +79,8 @@ def train(
         show(line)
     job = job_for(settings, tasks, tuple(split.rows for split in data.train))
     baseline = majority(tasks, [read_labels(split) for split in data.train], data.evals)
-    make_feed = feed_in_process if settings.cluster.num_workers == 0 else feed_with_ray_data
-    feed = make_feed(data.train, settings.data.in_memory_bytes)
+    make_fetch = make_local_fetch if settings.cluster.num_workers == 0 else make_ray_data_fetch
+    fetch = make_fetch(data.train, settings.data.in_memory_bytes)
     run_dir, run_id = create_or_resume_run(settings, tags)
     tracker = Tracker(settings.run.tracking_uri, run_id)
     status = "FAILED"
@@ -112,7 +112,7 @@ def train(
         with contextlib.ExitStack() as stack:
             with monitor:
                 best = stack.enter_context(
-                    launch.launch(job, feed, data.evals, settings.cluster, paths, monitor.poll)
+                    launch.launch(job, fetch, data.evals, settings.cluster, paths, monitor.poll)
                 )
             write = partial(write_results, run_dir, tasks, best, mixture.sizes, settings.run.seed, baseline)
             results = retry_io(write, "writing the results", partial(log_event, run_dir))

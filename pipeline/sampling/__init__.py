@@ -1,4 +1,4 @@
-"""Which rows are trained next: task weights, the plan of a round, and the stream of candidate batches.
+"""Which rows are trained next: `policies` weigh the tasks, `plan` picks the rows, `batches` brings them.
 
-Pure functions and numpy; `ray_data.py` alone imports Ray.
+Used by `pipeline.training` and `pipeline.cluster`. Pure functions over numpy; only `ray_data.py` imports Ray.
 """

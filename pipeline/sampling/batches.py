@@ -1,20 +1,22 @@
-"""Fetched rows as batches: Arrow tables of prepared rows become the model's `TokenRows`, one set per step."""
+"""Candidates of each step: the rows of a rank's plan as the model's `TokenRows`."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from camtl.token_rows import UNMARKED, TokenRows
-from pipeline.sampling.fetch import Rows, fetch_rows
+from pipeline.data.preparation.prepared import PreparedSplit
+from pipeline.sampling.arrays import Ints
+from pipeline.sampling.fetch import RowSet, fetch_rows, open_row_sets
 from pipeline.sampling.plan import Plan
 
-Fetch = Callable[[Plan], list[TokenRows]]  # one rank's part of a plan -> its candidates of each step
+Fetch = Callable[[Plan], list[TokenRows]]  # one rank's plan -> its candidates of each step; picklable
 
 
-def token_rows(table: pa.Table) -> TokenRows:
-    """Rows of `fetch_rows` as the model's host-side columns."""
+def to_token_rows(table: pa.Table) -> TokenRows:
+    """Converts a table of `fetch_rows`."""
 
     def column(name: str) -> pa.Array:
         return table[name].combine_chunks()
@@ -36,23 +38,19 @@ def token_rows(table: pa.Table) -> TokenRows:
     )
 
 
-def split_by_step(rows: TokenRows, steps: NDArray[np.int64]) -> list[TokenRows]:
-    """Rows ordered by step -> one set a step."""
-    starts = np.flatnonzero(np.diff(steps, prepend=-1))
-    return [
-        rows.take(np.arange(begin, end)) for begin, end in zip(starts, [*starts[1:], len(steps)], strict=True)
-    ]
+def split_by_step(rows: TokenRows, steps: Ints) -> list[TokenRows]:
+    """Splits rows, which are ordered by step, into one set per step."""
+    return [rows.take(part) for part in np.split(np.arange(len(steps)), np.flatnonzero(np.diff(steps)) + 1)]
 
 
-def fetch_from_memory(sets: Sequence[Rows]) -> Fetch:
-    """Rounds straight from sets of this process: no Ray, for a debugger and as the yardstick of speed."""
-    by_task = dict(enumerate(sets))
+def fetch_from_memory(row_sets: Sequence[RowSet], plan: Plan) -> list[TokenRows]:
+    """Fetches a round in this process, without Ray: for a debugger, and as the reference for speed."""
+    if not len(plan.row):
+        return []
+    return split_by_step(to_token_rows(fetch_rows(dict(enumerate(row_sets)), plan.task, plan.row)), plan.step)
 
-    def fetch(plan: Plan) -> list[TokenRows]:
-        return (
-            split_by_step(token_rows(fetch_rows(by_task, plan.task, plan.row)), plan.step)
-            if len(plan.row)
-            else []
-        )
 
-    return fetch
+def make_local_fetch(splits: Sequence[PreparedSplit], memory_bytes: int | None) -> Fetch:
+    """Returns a fetch from this process's memory and disk; None keeps all rows in memory."""
+    limit = sum(split.bytes for split in splits) if memory_bytes is None else memory_bytes
+    return partial(fetch_from_memory, list(open_row_sets(splits, limit)))

@@ -1,66 +1,55 @@
-"""A ceiling on how often a run comes back to a task, so that a tiny one is not learnt by heart.
-
-Pure functions of numbers. T is the number of tasks.
-"""
+"""The bound on a task's epochs, which keeps a run from overfitting a tiny task. T is the number of tasks."""
 
 import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-TINY = 1e-12  # share of a task of no weight: it takes only what no other may have
+from pipeline.sampling.arrays import Floats
+
+TINY = 1e-12  # weight of a task whose weight is 0: it takes only what the caps of all others leave
 
 
 def bound_epochs(weights: Floats, sizes: Floats, drawn: Floats, rows_left: int, max_epochs: float) -> Floats:
-    """Shares of what is still to be drawn, by which no task is drawn more than `max_epochs` times.
+    """Computes shares of the rows still to be drawn with which no task exceeds `max_epochs`.
 
-    A task's rows that it may still give are spread over the rest of the run, not used up at once: its
-    share is at most (those rows) / `rows_left`. What it may not have goes to the others in proportion
-    to their weights. A run that is longer than the bound allows for all tasks together cannot keep it:
-    the bound then rises for all alike, which ends with every task drawn equally often.
+    A task's remaining rows are spread over the rest of the run: its share is at most (remaining rows) /
+    `rows_left`. What the bound cuts off goes to the other tasks in proportion to their weights. A run that is
+    longer than the bounds of all tasks together raises the bound for all alike, so that every task ends with
+    the same number of epochs.
 
     Args:
-        weights: shares that a policy gives, [T].
+        weights: shares under the policy, [T].
         sizes: training rows of each task, [T].
         drawn: rows drawn from each task so far, over all epochs, [T].
-        rows_left: rows to be drawn from here to the end of the run; with 0 the weights stay.
-        max_epochs: passes over a task's rows in the whole run; a part of a row counts as a row.
+        rows_left: rows that the run draws from here on; 0 keeps the weights.
+        max_epochs: most passes over a task's rows in the run; a fraction of a row counts as a row.
 
     Returns:
-        [T], summing to 1; 0 for a task that is used up.
+        [T], summing to 1; 0 for a task at its bound.
     """
     if rows_left < 1:
         return weights / weights.sum()
     room = np.maximum(np.ceil(max_epochs * sizes) - drawn, 0.0)
     if room.sum() < rows_left:
         room = _even_room(sizes, drawn, rows_left)
-    return fill(weights, room / rows_left)
+    return fill_to_caps(weights, room / rows_left)
 
 
 def epochs_beyond(sizes: Sequence[int], rows: int, max_epochs: float | None) -> float | None:
-    """How often a run of `rows` draws every task where that is more than the bound allows, else None."""
+    """Epochs of every task in a run of `rows` that exceeds the bound; None for a run within it."""
     if max_epochs is None or rows <= sum(math.ceil(max_epochs * size) for size in sizes):
         return None
     return rows / sum(sizes)
 
 
-def fill(weights: Floats, caps: Floats) -> Floats:
-    """Shares in proportion to `weights`, none above its cap; what a cap cuts off goes to the others.
-
-    Args:
-        weights: 0 or more, not all 0, [T].
-        caps: 0 or more, summing to 1 at least, [T].
-
-    Returns:
-        [T], summing to 1.
-    """
+def fill_to_caps(weights: Floats, caps: Floats) -> Floats:
+    """Distributes 1 in proportion to `weights` [T], no share above its cap [T]; the caps sum to 1 or more."""
     weights = np.maximum(weights / weights.sum(), TINY)
-    order = np.argsort(caps / weights, kind="stable")  # who meets its cap first as all shares grow
+    order = np.argsort(caps / weights, kind="stable")  # the order in which growing shares reach their caps
     weight, share = weights[order], caps[order]
     growth = (1.0 - (np.cumsum(share) - share)) / np.cumsum(weight[::-1])[::-1]
-    below = growth * weight <= share  # with all before it at their caps, this one is below its own
+    below = growth * weight <= share  # with all earlier tasks at their caps, this task is below its own
     if below.any():
         first = int(np.argmax(below))
         share[first:] = growth[first] * weight[first:]
@@ -70,8 +59,8 @@ def fill(weights: Floats, caps: Floats) -> Floats:
 
 
 def _even_room(sizes: Floats, drawn: Floats, rows_left: int) -> Floats:
-    """Rows [T] that bring all tasks as near as can be to the same number of epochs, `rows_left` together."""
+    """Rows of each task, `rows_left` in total, that level the tasks' epochs as far as possible, [T]."""
     order = np.argsort(drawn / sizes, kind="stable")
-    epochs = (rows_left + np.cumsum(drawn[order])) / np.cumsum(sizes[order])  # if these alone are drawn
-    ahead = np.append((drawn / sizes)[order][1:], np.inf)
-    return np.maximum(epochs[np.argmax(epochs <= ahead)] * sizes - drawn, 0.0)
+    epochs = (rows_left + np.cumsum(drawn[order])) / np.cumsum(sizes[order])  # if only these are drawn
+    next_epochs = np.append((drawn / sizes)[order][1:], np.inf)
+    return np.maximum(epochs[np.argmax(epochs <= next_epochs)] * sizes - drawn, 0.0)

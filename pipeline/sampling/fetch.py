@@ -1,11 +1,11 @@
-"""Planned rows out of prepared sets, in memory or on disk: what Ray Data's tasks run.
+"""Reads planned rows out of prepared splits, in memory or on disk: what Ray Data's tasks run.
 
-This file and what it imports stay free of torch, whose import would cost a task more than its work.
+This file and its imports stay free of torch, whose import takes longer than a task's work.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Protocol
@@ -13,29 +13,25 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
-from pipeline.data.preparation.prepared import PreparedSplit, whole
-
-Ints = NDArray[np.int64]
+from pipeline.data.preparation.prepared import PreparedSplit, read_table, whole
+from pipeline.sampling.arrays import Ints
 
 
-class Rows(Protocol):
-    """A prepared set: a `pa.Table` in memory, or `RowGroups`."""
+class RowSet(Protocol):
+    """The training rows of a task: a `pa.Table` in memory, or `RowGroups` on disk."""
 
     def take(self, indices: pa.Array) -> pa.Table:
-        """The rows of these numbers, in this order."""
+        """The rows at these indices, in this order."""
 
 
 @dataclass(frozen=True)
 class RowGroups:
-    """A prepared split that stays on disk: of its rows, the row groups are read that they lie in.
-
-    At most one row group is held beside the rows asked for, however large the set is.
+    """A prepared split on disk. It reads only the row groups of the requested rows, one at a time.
 
     Attributes:
         files: in order.
-        ends: rows up to the end of each file.
+        ends: index after the last row of each file.
     """
 
     files: tuple[str, ...]
@@ -43,53 +39,74 @@ class RowGroups:
 
     @staticmethod
     def of(split: PreparedSplit) -> RowGroups:
-        """A split's rows."""
+        """The rows of a split."""
         return RowGroups(split.files, tuple(accumulate(split.file_rows)))
 
     def take(self, indices: pa.Array) -> pa.Table:
-        """The rows of these numbers, in this order.
+        """The rows at these indices, in this order.
 
         Raises:
-            ValueError: a file is corrupt, cut short or not there.
+            ValueError: a file is missing, corrupt or truncated.
         """
-        rows, place = np.unique(indices.to_numpy(), return_inverse=True)
-        file_of = np.searchsorted(self.ends, rows, side="right")
+        rows, order = np.unique(indices.to_numpy(), return_inverse=True)
+        file_of_row = np.searchsorted(self.ends, rows, side="right")
         parts = []
-        for number in np.unique(file_of).tolist():
+        for number in np.unique(file_of_row).tolist():
             first = self.ends[number - 1] if number else 0
-            parts += _read_rows(self.files[number], rows[file_of == number] - first)
-        return pa.concat_tables(parts).take(pa.array(place))
+            parts += _read_rows(self.files[number], rows[file_of_row == number] - first)
+        return pa.concat_tables(parts).take(pa.array(order))
 
 
 def _read_rows(path: str, rows: Ints) -> list[pa.Table]:
-    """Rows of a file, ascending, a table for each of their row groups."""
+    """Rows of a file, ascending; one table for each of their row groups."""
     with whole(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
         sizes = [file.metadata.row_group(index).num_rows for index in range(file.num_row_groups)]
         ends = np.cumsum(sizes)
-        group_of = np.searchsorted(ends, rows, side="right")
+        group_of_row = np.searchsorted(ends, rows, side="right")
         return [
             file.read_row_group(group, use_threads=False).take(
-                pa.array(rows[group_of == group] - (ends[group] - sizes[group]))
+                pa.array(rows[group_of_row == group] - (ends[group] - sizes[group]))
             )
-            for group in np.unique(group_of).tolist()
+            for group in np.unique(group_of_row).tolist()
         ]
 
 
-def fetch_rows(sets: Mapping[int, Rows], task: Ints, row: Ints) -> pa.Table:
-    """Rows out of prepared sets, in the order asked for.
+def fetch_rows(row_sets: Mapping[int, RowSet], task: Ints, row: Ints) -> pa.Table:
+    """Reads rows of several tasks.
 
     Args:
-        sets: prepared set of each task id that occurs.
-        task, row: what to fetch, [n].
+        row_sets: the rows of each task id that occurs.
+        task: task id of each requested row, [n].
+        row: index of each requested row in its task's rows, [n].
 
     Returns:
-        The prepared columns and `task`, n rows.
+        The prepared columns and `task`; n rows in the order of the request.
     """
-    parts, places = [], []
+    parts, positions = [], []
     for task_id in np.unique(task):
         wanted = np.flatnonzero(task == task_id)
-        part = sets[int(task_id)].take(pa.array(row[wanted]))
+        part = row_sets[int(task_id)].take(pa.array(row[wanted]))
         parts.append(part.append_column("task", pa.array(np.full(len(wanted), task_id))))
-        places.append(wanted)
-    order = np.argsort(np.concatenate(places), kind="stable")
+        positions.append(wanted)
+    order = np.argsort(np.concatenate(positions), kind="stable")
     return pa.concat_tables(parts).take(pa.array(order))
+
+
+def open_row_sets(splits: Sequence[PreparedSplit], memory_bytes: int) -> Iterator[RowSet]:
+    """Loads the splits that fit into memory, and opens the others on disk.
+
+    The choice changes no row and no order (`pipeline.sampling.row_order`), so a run may resume on machines with
+    more or less memory.
+    """
+    for split, fits in zip(
+        splits, fit_in_memory([split.bytes for split in splits], memory_bytes), strict=True
+    ):
+        yield read_table(split) if fits else RowGroups.of(split)
+
+
+def fit_in_memory(sizes: Sequence[int], memory_bytes: int) -> list[bool]:
+    """Chooses the smallest splits of these `sizes` in bytes whose sum is within `memory_bytes`."""
+    order = np.argsort(sizes, kind="stable")
+    fits = np.empty(len(sizes), dtype=bool)
+    fits[order] = np.cumsum(np.asarray(sizes, dtype=np.int64)[order]) <= memory_bytes
+    return fits.tolist()

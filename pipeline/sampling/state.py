@@ -1,6 +1,7 @@
-"""The sampler's state between steps, and how measured uncertainties update it.
+"""The sampler's state between steps, and how measured uncertainties update it. T is the number of tasks.
 
-Pure functions of numbers. T is the number of tasks.
+The uncertainty of a task is the mean normalised entropy of its candidates (paper §2.5, Algorithm 1). Departure from
+the paper: the mean is smoothed over steps, because it weighs the tasks of a later round.
 """
 
 import math
@@ -10,20 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.sampling.epoch_bound import Floats
+from pipeline.sampling.arrays import Floats
 
 
 @dataclass(frozen=True, kw_only=True)
 class SamplerState:
-    """Where the sampler stands. A checkpoint holds it; both plans in flight follow from it.
+    """The sampler's part of a checkpoint: the plans of the current and of the next round follow from it.
 
     Attributes:
         step: optimiser steps done.
         round_start: steps done when the current round began.
         cursors: rows drawn from each task before the current round, over all epochs, [T].
         planned_from: uncertainties that the current round was planned from, [T].
-        plan_next_from: uncertainties at the current round's start; the next is planned from them, [T].
-        uncertainty: smoothed mean uncertainty now, NaN where a task was never measured, [T].
+        plan_next_from: uncertainties at the start of the current round; the next is planned from them, [T].
+        uncertainty: smoothed mean uncertainty now, NaN for a task never measured, [T].
     """
 
     step: int
@@ -35,8 +36,8 @@ class SamplerState:
 
     @staticmethod
     def initial(num_tasks: int) -> "SamplerState":
-        """Before the first step: nothing drawn, nothing measured."""
-        unknown = (float("nan"),) * num_tasks
+        """The state before the first step: nothing drawn, nothing measured."""
+        unknown = (math.nan,) * num_tasks
         return SamplerState(
             step=0,
             round_start=0,
@@ -47,36 +48,33 @@ class SamplerState:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists and numbers, for JSON (NaN as null)."""
-        fields = asdict(self)
-        for name in ("planned_from", "plan_next_from", "uncertainty"):
-            fields[name] = [None if math.isnan(value) else value for value in fields[name]]
-        return {**fields, "cursors": list(self.cursors)}
+        """Numbers and lists for JSON; NaN becomes null."""
+        return {
+            name: [None if math.isnan(number) else number for number in value]
+            if isinstance(value, tuple)
+            else value
+            for name, value in asdict(self).items()
+        }
 
     @staticmethod
     def from_dict(fields: Mapping[str, Any]) -> "SamplerState":
         """The inverse of `to_dict`."""
-
-        def numbers(name: str) -> tuple[float, ...]:
-            return tuple(math.nan if value is None else value for value in fields[name])
-
-        return SamplerState(
-            step=fields["step"],
-            round_start=fields["round_start"],
-            cursors=tuple(fields["cursors"]),
-            planned_from=numbers("planned_from"),
-            plan_next_from=numbers("plan_next_from"),
-            uncertainty=numbers("uncertainty"),
-        )
+        columns: dict[str, Any] = {
+            name: tuple(math.nan if number is None else number for number in value)
+            if isinstance(value, list)
+            else value
+            for name, value in fields.items()
+        }
+        return SamplerState(**columns)
 
 
 def observe(state: SamplerState, means: Floats, smoothing: float) -> SamplerState:
-    """The state after a step.
+    """Returns the state after a step.
 
     Args:
-        state: before the step.
-        means: mean uncertainty of each task's candidates over all workers, NaN where it had none, [T].
-        smoothing: share of the old mean that is kept.
+        state: the state before the step.
+        means: mean uncertainty of each task's candidates over all ranks, NaN for a task without any, [T].
+        smoothing: weight of the old mean.
     """
     old = np.asarray(state.uncertainty)
     smoothed = np.where(np.isnan(old), means, smoothing * old + (1 - smoothing) * means)
@@ -84,47 +82,47 @@ def observe(state: SamplerState, means: Floats, smoothing: float) -> SamplerStat
     return replace(state, step=state.step + 1, uncertainty=tuple(uncertainty.tolist()))
 
 
-def mean_uncertainties(summed: Floats, candidates: Floats, tasks: Sequence[str]) -> Floats:
-    """Mean uncertainty of each task's candidates of a step over all workers, NaN where it had none.
+def next_round(state: SamplerState, drawn: Sequence[int]) -> SamplerState:
+    """Returns the state at the start of the next round; `drawn` [T] are the rows of the round that ended."""
+    return replace(
+        state,
+        round_start=state.step,
+        cursors=tuple(before + new for before, new in zip(state.cursors, drawn, strict=True)),
+        planned_from=state.plan_next_from,
+        plan_next_from=state.uncertainty,
+    )
+
+
+def mean_uncertainties(sums: Floats, candidates: Floats, tasks: Sequence[str]) -> Floats:
+    """Computes each task's mean uncertainty in a step, [T]; NaN for a task without candidates.
 
     Args:
-        summed: uncertainties added up, [T].
-        candidates: how many were added, [T].
+        sums: summed uncertainties over all ranks, [T].
+        candidates: number of summands, [T].
         tasks: names, [T].
 
-    Returns:
-        [T].
-
     Raises:
-        ValueError: a sum is not finite, for the model's predictions are not.
+        ValueError: a sum is not finite, because the model's predictions are not.
     """
-    wrong = [tasks[int(place)] for place in np.flatnonzero(~np.isfinite(summed))]
-    if wrong:
+    diverged = [tasks[index] for index in np.flatnonzero(~np.isfinite(sums)).tolist()]
+    if diverged:
         raise ValueError(
-            f"the predictions for task {', '.join(map(repr, wrong))} are not finite: the training diverged; "
+            f"the predictions for task {', '.join(map(repr, diverged))} are not finite: the training diverged; "
             "lower train.learning_rate, or use --train.precision fp32"
         )
-    return np.where(candidates > 0, summed / np.maximum(candidates, 1), np.nan)
+    return np.where(candidates > 0, sums / np.maximum(candidates, 1), np.nan)
 
 
-def fill_copied(means: Floats, copy_from: Mapping[int, int | None]) -> Floats:
-    """Mean uncertainties [T] in which a task without an entropy has its source's, or the others' mean."""
+def copy_means(means: Floats, copy_from: Mapping[int, int | None]) -> Floats:
+    """Replaces the means of tasks without an entropy: by their source's, or by the mean of all other tasks.
+
+    The published code copies MRPC's scores to STS-B in the same way.
+    """
     filled = means.copy()
-    own = [task for task in range(len(means)) if task not in copy_from and np.isfinite(means[task])]
-    rest = float(means[own].mean()) if own else float("nan")
+    measured = [task for task in range(len(means)) if task not in copy_from and np.isfinite(means[task])]
+    rest = float(means[measured].mean()) if measured else math.nan
     for target, source in copy_from.items():
         if np.isfinite(means[target]):
             known = source is not None and np.isfinite(means[source])
             filled[target] = means[source] if known else rest
     return filled
-
-
-def next_round(state: SamplerState, drawn: Sequence[int]) -> SamplerState:
-    """The state at the start of the next round, when `drawn` rows of each task were consumed, [T]."""
-    return replace(
-        state,
-        round_start=state.step,
-        cursors=tuple(int(old + new) for old, new in zip(state.cursors, drawn, strict=True)),
-        planned_from=state.plan_next_from,
-        plan_next_from=state.uncertainty,
-    )

@@ -1,4 +1,4 @@
-"""The stream of candidates: the next round is planned and fetched in a thread while the current one trains."""
+"""The stream of candidates: a thread plans and fetches the next round while the current one trains."""
 
 import time
 from collections.abc import Callable
@@ -12,12 +12,12 @@ from pipeline.sampling.plan import Plan
 
 @dataclass
 class CandidateStream:
-    """Rounds in the order they were asked for, planned and fetched in the background.
+    """Rounds in the order of their requests, planned and fetched in the background.
 
-    Planning costs every rank the whole round: 5 ms for 10,000 rows, and half a second for a thousand workers.
+    Every rank plans the complete round: 5 ms for 10,000 rows, half a second for a thousand workers.
 
     Attributes:
-        fetch: turns a rank's part of a plan into one set of rows per step.
+        fetch: fetches a rank's part of a plan.
         seconds_waited: time spent waiting for rows so far.
     """
 
@@ -27,20 +27,20 @@ class CandidateStream:
     _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "fetch"))
 
     def request(self, make_plan: Callable[[], Plan]) -> None:
-        """Start to plan and fetch a round (after those asked for before it)."""
+        """Starts to plan and fetch a round, after those requested before it."""
 
-        def work() -> tuple[Plan, list[TokenRows]]:
+        def plan_and_fetch() -> tuple[Plan, list[TokenRows]]:
             plan = make_plan()
             return plan, self.fetch(plan)
 
-        self._pending.append(self._thread.submit(work))
+        self._pending.append(self._thread.submit(plan_and_fetch))
 
     def wait_for_first(self) -> None:
-        """Wait until the round asked for first is there; this is start-up, and not counted as waiting."""
+        """Waits for the first round. This is start-up time and not counted as waiting."""
         self._pending[0].result()
 
     def next_round(self) -> tuple[Plan, list[TokenRows]]:
-        """The plan of the next round and the candidates of each of its steps; waits until they are there."""
+        """Waits for the next round: its plan, and the candidates of each of its steps."""
         began = time.perf_counter()
         try:
             return self._pending.pop(0).result()
@@ -48,5 +48,5 @@ class CandidateStream:
             self.seconds_waited += time.perf_counter() - began
 
     def close(self) -> None:
-        """Drop what was asked for and not yet fetched."""
+        """Cancels the rounds that are not fetched yet."""
         self._thread.shutdown(wait=False, cancel_futures=True)

@@ -1,4 +1,4 @@
-"""One rank: the loop, candidate scoring, selection, the optimiser step, evaluation and helpers for many ranks.
+"""One rank of a training: `loop` takes each step, with `scoring`, `selection` and `learner`; `evaluation` measures.
 
-No Ray, no MLflow: a test or a debugger calls `loop.train_on_rank` directly.
+Used by `pipeline.cluster`, which starts the ranks. Imports no Ray and no MLflow.
 """

@@ -1,11 +1,11 @@
-"""What the ranks tell each other, and the device they work on. Without a process group there is one rank."""
+"""Communication between ranks, and the rank's device. Without a process group there is one rank."""
 
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
-from numpy.typing import NDArray
+
+from pipeline.sampling.arrays import Floats
 
 from pipeline.compat import cpu_has_bfloat16
 
@@ -20,8 +20,8 @@ def world_size() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def all_reduce_sum(values: NDArray[np.float64], device: torch.device) -> NDArray[np.float64]:
-    """Sum of the same array over all ranks."""
+def all_reduce_sum(values: Floats, device: torch.device) -> Floats:
+    """Sums an array over all ranks."""
     if world_size() == 1:
         return values
     tensor = torch.from_numpy(values).to(device)
@@ -30,7 +30,7 @@ def all_reduce_sum(values: NDArray[np.float64], device: torch.device) -> NDArray
 
 
 def gather_objects(value: Any) -> list[Any] | None:
-    """Every rank's value on rank 0, in order of ranks; None elsewhere."""
+    """Every rank's value, in order of ranks, on rank 0; None on the others."""
     if world_size() == 1:
         return [value]
     gathered = [None] * world_size() if rank() == 0 else None
@@ -42,9 +42,9 @@ def broadcast_object(value: Any) -> Any:
     """Rank 0's value, on every rank."""
     if world_size() == 1:
         return value
-    held = [value]
-    dist.broadcast_object_list(held)
-    return held[0]
+    values = [value]
+    dist.broadcast_object_list(values)
+    return values[0]
 
 
 def has_bfloat16(device: torch.device) -> bool:
@@ -55,5 +55,5 @@ def has_bfloat16(device: torch.device) -> bool:
 
 
 def share(total: int, rank: int, world_size: int) -> int:
-    """How many of `total` rows are a rank's, split as evenly as they go; lower ranks get one more."""
+    """Number of a rank's rows when `total` rows are split evenly; the first ranks get the remainder."""
     return total // world_size + (rank < total % world_size)

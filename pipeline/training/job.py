@@ -1,34 +1,34 @@
-"""What every rank of a training run is told."""
+"""The training job: everything that a rank needs besides its rows."""
 
 import json
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
-from pipeline.sampling.mixture import Mixture
+from pipeline.sampling.plan import Mixture
 from pipeline.tasks.base import Task
-from pipeline.training.scoring import Selection
+from pipeline.training.selection import Selection
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainJob:
-    """What every rank is told. Picklable.
+    """A training job, the same on every rank. Picklable.
 
     Attributes:
         backbone, tokenizer: folder or hub id.
         model: fields of the `CaMtlConfig`.
-        freeze: what `camtl.freezing.freeze` takes.
+        freeze: argument of `camtl.freezing.freeze`.
         tasks: in the order of their ids.
-        mixture: how rounds are planned; `world_size` is set by the ranks.
-        selection: how rows are taken from the candidates.
-        smoothing: of the tasks' mean uncertainties.
+        mixture: plans the rounds; the ranks set its `world_size`.
+        selection: chooses the rows to train on among the candidates.
+        smoothing: weight of the old value in the tasks' mean uncertainties.
         batch_size: rows trained per step over all ranks.
-        gradient_accumulation: micro-batches of a rank's share.
-        gradient_checkpointing, compile: how the encoder is run; the numbers are the same.
+        gradient_accumulation: micro-batches of a rank's rows.
+        gradient_checkpointing, compile: how the encoder runs; they do not change what is computed.
         learning_rate, new_parameters_learning_rate, warmup_proportion, weight_decay, max_grad_norm:
             of the optimiser.
-        precision: `auto` (bf16 where the device has it), `bf16` or `fp32`.
-        eval_every, checkpoint_every: in steps; None is at the end only.
-        evaluate_elsewhere: whether checkpoints are evaluated by others, while training goes on.
+        precision: `auto` (bf16 if the device has it), `bf16` or `fp32`.
+        eval_every, checkpoint_every: in steps; None is after the last step only.
+        evaluate_elsewhere: other processes evaluate the checkpoints while training continues.
     """
 
     backbone: str
@@ -54,19 +54,12 @@ class TrainJob:
     evaluate_elsewhere: bool = False
 
     def fingerprint(self) -> dict[str, Any]:
-        """What must not change when a run goes on, for it decides which rows are drawn and trained on."""
-        mixture = self.mixture
-        told = {
-            "tasks": list(mixture.tasks),
-            "sizes": list(mixture.sizes),
-            "seed": mixture.seed,
-            "policy": mixture.policy,
-            "options": asdict(mixture.options),
+        """What a resumed run must not change, because it decides which rows are drawn and trained on."""
+        fields = asdict(self.mixture)
+        del fields["world_size"]
+        fields |= {
             "selection": asdict(self.selection),
             "smoothing": self.smoothing,
-            "candidates_per_step": mixture.candidates_per_step,
-            "round_steps": mixture.round_steps,
-            "max_steps": mixture.max_steps,
             "batch_size": self.batch_size,
         }
-        return cast(dict[str, Any], json.loads(json.dumps(told)))  # as it comes back out of a checkpoint
+        return cast(dict[str, Any], json.loads(json.dumps(fields)))  # as a checkpoint returns it

@@ -1,29 +1,58 @@
-"""One optimiser step on rows of mixed tasks, equal to one worker's on the union of all ranks' rows."""
+"""One optimiser step on rows of mixed tasks, equal to one worker's step on the rows of all ranks."""
 
 import contextlib
 from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import get_linear_schedule_with_warmup
 
-from camtl import CaMtlModel, CaMtlOutput, PackedBatch, TokenRows
+from camtl import CaMtlConfig, CaMtlModel, CaMtlOutput, PackedBatch, TokenRows
+from camtl.freezing import freeze
+from pipeline.sampling.arrays import Floats
 from pipeline.training.distributed import world_size
+from pipeline.training.job import TrainJob
 from pipeline.training.scoring import Precision, TokenCount
+
+
+def build_learner(job: TrainJob, device: torch.device) -> "Learner":
+    """Builds model, optimiser and schedule as they are before the first step, the same on every rank."""
+    torch.manual_seed(job.mixture.seed)
+    model = CaMtlModel.from_backbone(job.backbone, CaMtlConfig(**job.model))
+    nn.Module.to(model, device)
+    freeze(model, job.freeze)
+    if job.gradient_checkpointing:
+        model.gradient_checkpointing_enable()
+    if job.compile:
+        model.encode = torch.compile(model.encode, dynamic=True)  # type: ignore[method-assign]
+    optimizer = make_optimizer(
+        model,
+        learning_rate=job.learning_rate,
+        new_parameters_learning_rate=job.new_parameters_learning_rate,
+        weight_decay=job.weight_decay,
+    )
+    return Learner(
+        model,
+        optimizer,
+        make_schedule(optimizer, job.mixture.max_steps, job.warmup_proportion),
+        Precision.of(device, job.precision),
+        max_grad_norm=job.max_grad_norm,
+        gradient_accumulation=job.gradient_accumulation,
+        task_factors=job.mixture.options.factors,
+    )
 
 
 def make_optimizer(
     model: CaMtlModel, *, learning_rate: float, new_parameters_learning_rate: float, weight_decay: float
 ) -> AdamW:
-    """AdamW with a rate for pretrained and one for new parameters; no norm and no bias decays.
+    """Returns AdamW over the parameters that are not frozen; norms and biases do not decay.
 
     Args:
-        model: the model; frozen parameters are left out.
+        model: the model.
         learning_rate: peak rate of the pretrained weights.
         new_parameters_learning_rate: peak rate of conditional parts and heads.
         weight_decay: decay of weight matrices.
@@ -42,12 +71,12 @@ def make_optimizer(
             }
             for (new, decays), parameters in groups.items()
         ],
-        fused=True,  # one pass over memory, which on a CPU is a tenth of a step
+        fused=True,  # one pass over memory; on a CPU this saves a tenth of a step
     )
 
 
 def make_schedule(optimizer: Optimizer, max_steps: int, warmup_proportion: float) -> LambdaLR:
-    """Linear warm-up over the first share of the steps, then linear decay to 0."""
+    """Returns a linear warm-up over the first share of the steps, then linear decay to 0."""
     return get_linear_schedule_with_warmup(optimizer, round(max_steps * warmup_proportion), max_steps)
 
 
@@ -73,37 +102,40 @@ class Learner:
         self._max_grad_norm = max_grad_norm
         self._gradient_accumulation = gradient_accumulation
         self._factors = np.ones(len(model.config.tasks)) if task_factors is None else np.asarray(task_factors)
-        self._wrapped: nn.Module = model
+        self._ddp: DistributedDataParallel | None = None
         if world_size() > 1:
-            self._wrapped = DistributedDataParallel(
+            self._ddp = DistributedDataParallel(
                 model, forward_sync_buffers=False, gradient_as_bucket_view=True
             )
 
-    def step(self, rows: TokenRows, rows_per_task: NDArray[np.float64]) -> tuple[Tensor, Tensor]:
-        """Train on this rank's rows.
+    def step(self, rows: TokenRows, rows_per_task: Floats) -> tuple[Tensor, Tensor]:
+        """Trains on this rank's rows.
 
-        The loss is the mean over the tasks present in the GLOBAL batch, each task's summed loss
-        divided by its global row count (so that workers do not change the gradients). A task of factor f
-        counts as f tasks.
+        The loss is the mean over the tasks in the GLOBAL batch of each task's mean loss over its global rows, so
+        the number of ranks does not change the gradients. A task of factor f counts as f tasks. (Departure from
+        the published code: there the mean is over the tasks on the rank.)
 
         Args:
             rows: this rank's rows, at least one.
             rows_per_task: rows of each task over all ranks, [T].
 
         Returns:
-            Summed loss, and summed normalised entropy, of this rank's rows of each task, [T] and [T],
-            on the device.
+            Summed loss [T] and summed normalised entropy [T] of this rank's rows of each task, on the device.
         """
         self.model.train()
         present = self._factors * (rows_per_task > 0)
-        weights = present / present.sum() / np.maximum(rows_per_task, 1)  # of a row of each task, in the loss
+        weights = (
+            present / present.sum() / np.maximum(rows_per_task, 1)
+        )  # of one row of each task in the loss
         losses, entropy = torch.zeros(2, len(rows_per_task), device=self.precision.device)
         chunks = np.array_split(np.arange(len(rows)), min(self._gradient_accumulation, len(rows)))
-        for number, chunk in enumerate(chunks):
-            last = number == len(chunks) - 1
-            with contextlib.nullcontext() if last else self._without_sync():
+        for chunk in chunks[:-1]:
+            with self._ddp.no_sync() if self._ddp else contextlib.nullcontext():
                 self._backward(rows.take(chunk), weights, losses, entropy)
-        for task in np.flatnonzero(rows_per_task == 0):  # a zero from DDP would decay the head all the same
+        self._backward(rows.take(chunks[-1]), weights, losses, entropy)
+        for task in np.flatnonzero(
+            rows_per_task == 0
+        ):  # AdamW would decay the head even with DDP's zero gradient
             self.model.heads[self.model.config.tasks[task]].zero_grad(set_to_none=True)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self._max_grad_norm)
         self.optimizer.step()
@@ -111,47 +143,32 @@ class Learner:
         self.optimizer.zero_grad(set_to_none=True)
         return losses, entropy
 
-    def _backward(
-        self,
-        rows: TokenRows,
-        weights: NDArray[np.float64],
-        losses: Tensor,
-        entropy: Tensor,
-    ) -> None:
-        packed = PackedBatch.pack(rows)
-        self.tokens.add(packed, rows)
-        device = self.precision.device
-        names = self.model.config.tasks
+    def _backward(self, rows: TokenRows, weights: Floats, losses: Tensor, entropy: Tensor) -> None:
+        """Adds the gradients of some rows, and adds to `losses` and `entropy`."""
+        batch = PackedBatch.pack(rows)
+        self.tokens.add(batch, rows)
+        device, tasks = self.precision.device, self.model.config.tasks
         labels = {
-            name: values.to(device, non_blocking=True) for name, values in rows.labels_by_task(names).items()
+            name: values.to(device, non_blocking=True) for name, values in rows.labels_by_task(tasks).items()
         }
-        moved = packed.to(device)
+        batch = batch.to(device)
         with self.precision.autocast():
-            output = self._wrapped(packed=moved, labels=labels)
-        loss = self._untouched(output)
-        for task, where in moved.rows_by_task.items():
-            summed = output.row_losses[names[task]].sum()
+            output = (self._ddp or self.model)(packed=batch, labels=labels)
+        loss = self._zero_of_unused(output) if self._ddp else torch.zeros((), device=device)
+        for task, task_rows in batch.rows_by_task.items():
+            summed = output.row_losses[tasks[task]].sum()
             losses[task] += summed.detach()
-            uncertainty = self.model.head(task).row_uncertainty(output.logits[names[task]].detach(), where)
-            entropy[task] += uncertainty.sum()
+            logits = output.logits[tasks[task]].detach()
+            entropy[task] += self.model.head(task).row_uncertainty(logits, task_rows).sum()
             loss = loss + summed * float(weights[task])
-        (loss * world_size()).backward()  # DDP takes the mean over ranks, the global loss is a sum
+        (loss * world_size()).backward()  # DDP averages gradients over ranks, the global loss is a sum
 
-    def _untouched(self, output: CaMtlOutput) -> Tensor:
-        """Zero, through what no row here reaches (heads, the pooler): DDP waits for every parameter's gradient."""
-        zero = torch.zeros((), device=self.precision.device)
-        if world_size() > 1:
-            assert output.logits is not None
-            assert output.pooler_output is not None
-            zero = zero + 0.0 * output.pooler_output.float().sum()
-            for name, head in self.model.heads.items():
-                if name not in output.logits:
-                    zero = (
-                        zero + 0.0 * torch.stack([parameter.sum() for parameter in head.parameters()]).sum()
-                    )
+    def _zero_of_unused(self, output: CaMtlOutput) -> Tensor:
+        """0, computed from all parameters that no row may reach: DDP waits for the gradient of each."""
+        assert output.logits is not None
+        assert output.pooler_output is not None
+        zero = 0.0 * output.pooler_output.float().sum()
+        for name, head in self.model.heads.items():
+            if name not in output.logits:
+                zero = zero + 0.0 * torch.stack([parameter.sum() for parameter in head.parameters()]).sum()
         return zero
-
-    def _without_sync(self) -> contextlib.AbstractContextManager[None]:
-        if isinstance(self._wrapped, DistributedDataParallel):
-            return self._wrapped.no_sync()
-        return contextlib.nullcontext()

@@ -1,54 +1,52 @@
-"""The training loop of one rank: plain functions that run without Ray in a test.
+"""The training loop of one rank. A test or a debugger calls `train_on_rank` without Ray.
 
-A step: take candidates, score them, keep the most uncertain, learn. Every `round_steps` the next
-round is planned from what was measured, and fetched while the current one trains.
+The way of a batch (CA-MTL, §2.5 and Algorithm 1):
+1. `Mixture` plans a round: for every step and rank the candidates (task, row), drawn by the tasks' weights.
+2. `CandidateStream` fetches them in a thread while the round before is trained.
+3. `RankTrainer.step` scores a step's candidates without gradients (`uncertainties`), chooses the most uncertain
+   (`Selection.choose`), and trains on them (`Learner.step`).
+4. The tasks' mean uncertainties go into the sampler's state (`observe`); the round after the next follows from it.
 """
 
 import contextlib
 import ctypes
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from camtl import TokenRows
 from camtl.backbones import resolve_backbone
 from pipeline.runs.checkpoints.checkpoint import NOT_EVALUATED, load_checkpoint, save_checkpoint
 from pipeline.runs.records import Records
+from pipeline.sampling.arrays import Floats, Ints
 from pipeline.sampling.batches import Fetch
-from pipeline.sampling.epoch_bound import Floats
-from pipeline.sampling.mixture import Mixture
-from pipeline.sampling.state import SamplerState, fill_copied, mean_uncertainties, next_round, observe
+from pipeline.sampling.plan import Mixture
+from pipeline.sampling.state import SamplerState, copy_means, mean_uncertainties, next_round, observe
 from pipeline.sampling.stream import CandidateStream
-from pipeline.training.build import build_learner
 from pipeline.training.distributed import all_reduce_sum, rank, share, world_size
 from pipeline.training.evaluation import EvalSet, measure, predict_all
 from pipeline.training.job import TrainJob
-from pipeline.training.learner import Learner
+from pipeline.training.learner import Learner, build_learner
 from pipeline.training.record_buffer import RecordBuffer
-from pipeline.training.scoring import Precision, TokenCount, task_sums, uncertainties
+from pipeline.training.scoring import Precision, TokenCount, uncertainties
+from pipeline.training.selection import task_sums
 from pipeline.training.watchdog import mark_progress
 
-ASK_SECONDS = 1.0  # of training between questions whether a node will be taken away; each waits for all ranks
-FIRST_ASK_STEPS = 5  # between them as long as no step was timed
+ASK_SECONDS = 1.0  # training time between checks for a preemption; each check synchronises all ranks
+FIRST_ASK_STEPS = 5  # steps between checks before any step was timed
 Save = Callable[[Path], None]
 
 
 class Report(Protocol):
-    """Where a rank hands over its records, and rank 0 a checkpoint; called equally often by every rank."""
+    """Receives a rank's records, and rank 0's checkpoints; every rank calls it equally often."""
 
     def __call__(self, records: Records, save: Save | None, metrics: dict[str, Any] | None) -> None:
-        """`metrics` comes with a checkpoint, on every rank; `save` is rank 0's, and writes it into an empty folder."""
-
-
-def never() -> bool:
-    """No node is ever taken away."""
-    return False
+        """`metrics` comes with a checkpoint, on every rank; `save`, on rank 0, writes it into an empty folder."""
 
 
 def train_on_rank(
@@ -59,100 +57,28 @@ def train_on_rank(
     device: torch.device,
     report: Report,
     resume_from: Path | None = None,
-    preempted: Callable[[], bool] = never,
+    preempted: Callable[[], bool] = lambda: False,
     notes: Sequence[str] = (),
 ) -> None:
-    """Train to the last step. Every rank of the process group calls this with the same arguments.
+    """Trains to the last step. Every rank of the process group calls this with the same arguments.
 
     Args:
-        job: what to train, and how.
-        fetch: turns this rank's part of a plan into rows.
-        eval_sets: all evaluation rows; the ranks share them out.
+        job: the training job.
+        fetch: fetches this rank's part of a plan.
+        eval_sets: all evaluation rows; the ranks split them.
         device: of this rank.
-        report: takes what was done.
-        resume_from: folder of a checkpoint to go on from.
-        preempted: whether a node is about to be taken away; every rank asks equally often and hears the same.
-        notes: what happened before this, for the first report.
+        report: receives records and checkpoints.
+        resume_from: folder of a checkpoint.
+        preempted: whether a node is about to be taken away; every rank asks equally often and gets one answer.
+        notes: earlier events, for the first report.
     """
     mark_progress("building the model")
-    mixture = replace(job.mixture, world_size=world_size())
+    job = replace(job, mixture=replace(job.mixture, world_size=world_size()))
     stream = CandidateStream(fetch)
     try:
-        if resume_from is None:  # the first rows are on their way while the model is built
-            request_current(stream, mixture, SamplerState.initial(len(job.tasks)))
-        run = RankTrainer.start(job, mixture, stream, eval_sets, device, resume_from)
-        run.notes += notes
-        if resume_from is not None:
-            request_current(stream, mixture, run.state)
-        train_rounds(run, stream, report, preempted)
-    finally:
-        stream.close()
-
-
-def request_current(stream: CandidateStream, mixture: Mixture, state: SamplerState) -> None:
-    """Ask for what is left of the round that `state` is in, for this rank."""
-    stream.request(lambda: mixture.current(state).of_rank(rank(), after_step=state.step))
-
-
-def request_upcoming(stream: CandidateStream, mixture: Mixture, state: SamplerState) -> None:
-    """Ask for the round after the one that `state` is in, for this rank."""
-    stream.request(lambda: mixture.upcoming(state, mixture.drawn(state)).of_rank(rank()))
-
-
-def train_rounds(
-    run: "RankTrainer", stream: CandidateStream, report: Report, preempted: Callable[[], bool] = never
-) -> None:
-    """Train round by round to the last step; the first round was asked for."""
-    mixture, warned = run.mixture, False
-    mark_progress("waiting for the first rows")
-    stream.wait_for_first()
-    run.log.begin()
-    while run.state.step < mixture.max_steps:
-        request_upcoming(stream, mixture, run.state)
-        last = min(run.state.round_start + mixture.round_steps, mixture.max_steps)
-        mark_progress(f"waiting for the rows of the steps after {run.state.step}")
-        plan, steps = stream.next_round()
-        for candidates in steps:
-            run.step(candidates, plan.weights)
-            if run.state.step == last:
-                run.state = next_round(run.state, plan.drawn.tolist())
-            leaving = not warned and run.state.step % run.ask_steps == 0 and preempted()
-            if leaving:
-                warned = True
-                run.notes.append(f"a node is to be taken away: saving a checkpoint of step {run.state.step}")
-            if run.state.step == last or run.checkpoint_due() or leaving:
-                with run.log.paused():
-                    run.hand_over_records(report, save=run.checkpoint_due() or leaving)
-
-
-@dataclass
-class RankTrainer:
-    """What one rank holds between steps."""
-
-    job: TrainJob
-    mixture: Mixture
-    eval_sets: Sequence[EvalSet]
-    learner: Learner
-    scoring: Precision
-    scored_tokens: TokenCount
-    tokenizer: PreTrainedTokenizerBase
-    state: SamplerState
-    log: RecordBuffer
-    notes: list[str] = field(default_factory=list)
-    ask_steps: int = FIRST_ASK_STEPS
-
-    @staticmethod
-    def start(
-        job: TrainJob,
-        mixture: Mixture,
-        stream: CandidateStream,
-        eval_sets: Sequence[EvalSet],
-        device: torch.device,
-        resume_from: Path | None,
-    ) -> "RankTrainer":
-        """Build everything, and restore it where there is a checkpoint."""
-        learner = build_learner(replace(job, mixture=mixture), device)
-        state = SamplerState.initial(len(job.tasks))
+        if resume_from is None:  # the first rows are fetched while the model is built
+            request_current(stream, job.mixture, SamplerState.initial(len(job.tasks)))
+        learner, state = build_learner(job, device), SamplerState.initial(len(job.tasks))
         if resume_from is not None:
             state = load_checkpoint(
                 resume_from,
@@ -161,58 +87,135 @@ class RankTrainer:
                 schedule=learner.schedule,
                 fingerprint=job.fingerprint(),
             )
-        scored = TokenCount()
-        log = RecordBuffer(len(job.tasks), learner.tokens, scored, stream, device, resumed_at=state.step)
+            request_current(stream, job.mixture, state)
         tokenizer = AutoTokenizer.from_pretrained(resolve_backbone(job.tokenizer))
-        scoring = Precision.of(device)
-        return RankTrainer(job, mixture, eval_sets, learner, scoring, scored, tokenizer, state, log)
+        trainer = RankTrainer(job, learner, tokenizer, eval_sets, stream, state, notes)
+        train_rounds(trainer, stream, report, preempted)
+    finally:
+        stream.close()
+
+
+def request_current(stream: CandidateStream, mixture: Mixture, state: SamplerState) -> None:
+    """Requests this rank's rows in the remaining steps of the round that contains `state`."""
+    stream.request(lambda: mixture.current(state).of_rank(rank(), after_step=state.step))
+
+
+def request_upcoming(stream: CandidateStream, mixture: Mixture, state: SamplerState) -> None:
+    """Requests this rank's rows in the round after the one that contains `state`."""
+    stream.request(lambda: mixture.upcoming(state).of_rank(rank()))
+
+
+def train_rounds(
+    trainer: "RankTrainer", stream: CandidateStream, report: Report, preempted: Callable[[], bool]
+) -> None:
+    """Trains round by round to the last step; the first round is requested already."""
+    mixture, warned = trainer.job.mixture, False
+    mark_progress("waiting for the first rows")
+    stream.wait_for_first()
+    trainer.records.start_clock()
+    while trainer.state.step < mixture.max_steps:
+        request_upcoming(stream, mixture, trainer.state)
+        last_step = trainer.state.round_start + mixture.steps(trainer.state.round_start)
+        mark_progress(f"waiting for the rows of the steps after {trainer.state.step}")
+        plan, steps = stream.next_round()
+        for candidates in steps:
+            trainer.step(candidates, plan.weights)
+            step = trainer.state.step
+            if step == last_step:
+                trainer.state = next_round(trainer.state, plan.drawn.tolist())
+            leaving = not warned and step % trainer.ask_steps == 0 and preempted()
+            if leaving:
+                warned = True
+                trainer.notes.append(f"a node will be taken away: saving a checkpoint of step {step}")
+            save = trainer.checkpoint_due() or leaving
+            if step == last_step or save:
+                with trainer.records.clock_stopped():
+                    trainer.hand_over_records(report, save=save)
+
+
+class RankTrainer:
+    """Trains one rank: what it holds between steps, and what it does in each."""
+
+    def __init__(
+        self,
+        job: TrainJob,
+        learner: Learner,
+        tokenizer: PreTrainedTokenizerBase,
+        eval_sets: Sequence[EvalSet],
+        stream: CandidateStream,
+        state: SamplerState,
+        notes: Sequence[str] = (),
+    ) -> None:
+        self.job = job
+        self.learner = learner
+        self.tokenizer = tokenizer
+        self.eval_sets = eval_sets
+        self.state = state
+        self.notes = list(notes)
+        self.ask_steps = FIRST_ASK_STEPS
+        self.scoring = Precision.of(learner.precision.device)
+        self.scored = TokenCount()
+        self.records = RecordBuffer(
+            len(job.tasks), (learner.tokens, self.scored), stream, self.scoring.device, resumed_at=state.step
+        )
 
     def step(self, candidates: TokenRows, weights: Floats) -> None:
-        """Choose among the candidates of a step and learn from the chosen."""
-        job, selection, device = self.job, self.job.selection, self.learner.precision.device
-        number = self.state.step + 1
-        mark_progress(f"training step {number}")
-        torch.manual_seed(
-            int(np.random.SeedSequence([self.mixture.seed, number, rank()]).generate_state(1)[0])
-        )
-        k = share(job.batch_size, rank(), world_size())
-        chosen: NDArray[np.int64] = np.arange(min(k, len(candidates)))
-        entropy = None
-        if selection.by_uncertainty:
-            model = self.learner.model.train(selection.dropout)
-            entropy = uncertainties(model, candidates, self.scoring, self.scored_tokens)
-            chosen = selection.choose(entropy, candidates.task_ids, k)
-        rows = candidates.take(chosen)
-        sums = all_reduce_sum(task_sums(entropy, candidates.task_ids, rows.task_ids, len(job.tasks)), device)
-        losses, trained_entropy = self.learner.step(rows, sums[2])
-        if entropy is None:  # nothing was scored: the uncertainties are those of the rows trained on
-            sums[0] = all_reduce_sum(trained_entropy.double().cpu().numpy(), device)
-        means = fill_copied(mean_uncertainties(sums[0], sums[1], self.mixture.tasks), selection.copy_from)
+        """Chooses rows among this rank's candidates and trains on them; `weights` [T] are the round's."""
+        job, device = self.job, self.learner.precision.device
+        step = self.state.step + 1
+        mark_progress(f"training step {step}")
+        seeds = np.random.SeedSequence([job.mixture.seed, step, rank()])
+        torch.manual_seed(int(seeds.generate_state(1)[0]))
+        entropy, rows = self._choose(candidates)
+        sums = task_sums(entropy, candidates.task_ids, rows.task_ids, len(job.tasks))
+        uncertainty, drawn, trained = all_reduce_sum(sums, device)
+        losses, trained_entropy = self.learner.step(rows, trained)
+        if entropy is None:  # nothing was scored: the uncertainties are those of the trained rows
+            uncertainty = all_reduce_sum(trained_entropy.double().cpu().numpy(), device)
+        means = mean_uncertainties(uncertainty, drawn, job.mixture.tasks)
+        means = copy_means(means, job.selection.copy_from)
         self.state = observe(self.state, means, job.smoothing)
-        scored_rows = 0 if entropy is None else int(sums[1].sum())
-        self.log.add(number, weights, means, sums[1], sums[2], rows, losses, scored_rows)
+        mix = {"weight": weights, "mean_uncertainty": means, "candidates": drawn, "trained": trained}
+        scored_rows = 0 if entropy is None else int(drawn.sum())
+        self.records.add(step, mix, rows, losses, scored_rows=scored_rows)
+
+    def _choose(self, candidates: TokenRows) -> tuple[torch.Tensor | None, TokenRows]:
+        """The candidates' entropy, None if they are not scored, and this rank's share of the batch.
+
+        Departure from the paper, which has one process: every rank chooses among its own candidates.
+        """
+        selection = self.job.selection
+        k = share(self.job.batch_size, rank(), world_size())
+        if not selection.by_uncertainty:
+            first: Ints = np.arange(min(k, len(candidates)))
+            return None, candidates.take(first)
+        model = self.learner.model.train(selection.dropout)
+        entropy = uncertainties(model, candidates, self.scoring, self.scored)
+        return entropy, candidates.take(selection.choose(entropy, candidates.task_ids, k))
 
     def evaluation_due(self) -> bool:
         """Whether this step ends with an evaluation."""
-        return _due(self.state.step, self.job.eval_every, self.mixture.max_steps)
+        return self._due(self.job.eval_every)
 
     def checkpoint_due(self) -> bool:
-        """Whether this step ends with a checkpoint; an evaluated one always does."""
-        return self.evaluation_due() or _due(
-            self.state.step, self.job.checkpoint_every, self.mixture.max_steps
-        )
+        """Whether this step ends with a checkpoint; an evaluated step always does."""
+        return self.evaluation_due() or self._due(self.job.checkpoint_every)
+
+    def _due(self, every: int | None) -> bool:
+        step = self.state.step
+        return step == self.job.mixture.max_steps or (every is not None and step % every == 0)
 
     def hand_over_records(self, report: Report, *, save: bool) -> None:
-        """Evaluate and save where it is due, and report what was done since the last time."""
-        step, scores = self.state.step, None
-        if self.learner.precision.device.type == "cpu":
+        """Evaluates if due, and reports the steps since the last report, with a checkpoint if `save`."""
+        step, scores, device = self.state.step, None, self.learner.precision.device
+        if device.type == "cpu":
             trim_heap()
         if self.evaluation_due() and not self.job.evaluate_elsewhere:
             mark_progress(f"evaluating after step {step}")
             predictions = predict_all(self.learner.model, self.eval_sets, self.learner.precision)
             scores = None if predictions is None else measure(self.job.tasks, predictions)
         mark_progress(f"reporting step {step}")
-        records = self.log.take(step, scores)
+        records = self.records.take(step, scores)
         records.notes, self.notes = tuple(self.notes), []
         steps = records.last_step - records.first_step + 1
         self.ask_steps = max(1, round(ASK_SECONDS * steps / max(records.seconds, 1e-9)))
@@ -230,7 +233,7 @@ class RankTrainer:
         report(records, self.save if rank() == 0 else None, metrics)
 
     def save(self, folder: Path) -> None:
-        """Write a checkpoint into an empty folder."""
+        """Writes a checkpoint into an empty folder."""
         save_checkpoint(
             folder,
             model=self.learner.model,
@@ -243,13 +246,9 @@ class RankTrainer:
 
 
 def trim_heap() -> None:
-    """Return what is free in the heap to the system: buffers of ever other sizes leave glibc's full of holes.
+    """Returns free heap memory to the system; batches of ever-changing size fragment glibc's heap.
 
-    Sixteen steps over rows of mixed lengths held 2.3 GB, of which 0.9 were in use.
+    Without it, sixteen steps over rows of mixed lengths held 2.3 GB, of which 0.9 GB were in use.
     """
     with contextlib.suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)
-
-
-def _due(step: int, every: int | None, max_steps: int) -> bool:
-    return step == max_steps or (every is not None and step % every == 0)

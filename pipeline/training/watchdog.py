@@ -1,8 +1,8 @@
-"""Where this process's rank is, and an error that names the place when it stays there too long.
+"""Detects a rank that hangs, and names the stage that it is in.
 
-A rank that hangs in an evaluation, in a save or in waiting for rows leaves all others waiting in their next
-sum over ranks. Each notes where it is; a thread beside the work raises when nothing new was noted for longer
-than the limit. The rank that hangs was the first to fall silent, so it is the first to be named.
+A rank that hangs in an evaluation, in a save or while it waits for rows blocks all others in their next sum over
+ranks. Each rank marks its stages; a thread beside the work raises an error when a stage exceeds the limit. The
+rank that hangs made no progress for the longest time, so its error is the first.
 """
 
 import threading
@@ -13,51 +13,51 @@ _CHECK_SECONDS = 1.0
 
 
 class HangError(RuntimeError):
-    """A rank did not get on within the limit; the message names rank and place."""
+    """A rank made no progress within the limit; the message names the rank and the stage."""
 
 
-class _Here:
-    """Where this process is. One rank lives in a process, so there is one."""
+class _Progress:
+    """The stage of this process, which holds one rank."""
 
-    place, since = "starting", time.monotonic()
+    stage, since = "starting", time.monotonic()
 
 
-def mark_progress(place: str) -> None:
-    """Note where the rank is: the time that it may spend there begins anew."""
-    _Here.place, _Here.since = place, time.monotonic()
+def mark_progress(stage: str) -> None:
+    """Starts a stage, and with it the time that the rank may spend there."""
+    _Progress.stage, _Progress.since = stage, time.monotonic()
 
 
 def run_with_watchdog(work: Callable[[], None], *, who: str, limit: float) -> None:
-    """Do the work in a thread, and raise from this one when it hangs.
+    """Runs `work` in a thread, and raises an error in the calling thread if it hangs.
 
-    The thread that hangs is left behind: the caller's process is expected to end.
+    A hanging thread is abandoned: the calling process must end.
 
     Args:
-        work: notes with `mark_progress` where it is.
-        who: as the error names it, like "rank 3 on node7".
-        limit: seconds at one place.
+        work: calls `mark_progress` at each stage.
+        who: name of the rank in the error, for example "rank 3 on node7".
+        limit: most seconds in one stage.
 
     Raises:
-        HangError: it was longer at one place.
-        BaseException: whatever the work raised.
+        HangError: a stage took longer than the limit.
+        BaseException: any error that `work` raised.
     """
-    raised: list[BaseException] = []
+    errors: list[BaseException] = []
 
     def run() -> None:
         try:
             work()
         except BaseException as error:
-            raised.append(error)
+            errors.append(error)
 
     mark_progress("starting")
     thread = threading.Thread(target=run, name="work", daemon=True)
     thread.start()
     while thread.is_alive():
         thread.join(min(_CHECK_SECONDS, limit / 4))
-        if thread.is_alive() and time.monotonic() - _Here.since > limit:
+        if thread.is_alive() and time.monotonic() - _Progress.since > limit:
             raise HangError(
-                f"{who} has not got on for {limit:g} s: {_Here.place}. If that may take so long, raise "
-                "cluster.hang_timeout; otherwise look at that machine, and go on with --run.resume"
+                f"{who} has made no progress for {limit:g} s: {_Progress.stage}. If this stage may take longer, "
+                "raise cluster.hang_timeout; otherwise check that machine, and resume with --run.resume"
             )
-    if raised:
-        raise raised[0]
+    if errors:
+        raise errors[0]

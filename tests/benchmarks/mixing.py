@@ -16,8 +16,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
-from itertools import cycle
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -27,6 +27,7 @@ import transformers
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from camtl import TokenRows
 from pipeline.cluster import connection as cluster
 from pipeline.cluster.launch import launch
 from pipeline.config import DataSettings, SamplerSettings, Settings, TrainSettings
@@ -36,9 +37,9 @@ from pipeline.runs.checkpoints.store import CheckpointStore
 from pipeline.runs.directory import CHECKPOINTS, RunPaths
 from pipeline.runs.records import list_chunks, read_summary
 from pipeline.sampling.batches import Fetch, fetch_from_memory
-from pipeline.sampling.feed import Feed
-from pipeline.sampling.plan import plan_round
-from pipeline.sampling.ray_data import feed_with_ray_data
+from pipeline.sampling.plan import Mixture, Plan
+from pipeline.sampling.policies import PolicyOptions
+from pipeline.sampling.ray_data import make_ray_data_fetch
 from pipeline.tasks.base import Task
 from pipeline.tasks.embedded.suite import TASKS
 from pipeline.tasks.registry import resolve_tasks
@@ -54,17 +55,18 @@ def plan(tasks: int, rows: int) -> None:
     """Plan a round over sets of a few thousand to a few million rows."""
     random = np.random.default_rng(tasks)
     weights = random.random(tasks)
-    plan_round(
-        seed=1,
-        tasks=[f"task-{number}" for number in range(tasks)],
-        sizes=np.exp(random.uniform(np.log(2e3), np.log(4e6), tasks)).astype(int).tolist(),
-        cursors=[0] * tasks,
-        weights=weights / weights.sum(),
-        first_step=1,
-        steps=STEPS,
+    mixture = Mixture(
+        tasks=tuple(f"task-{number}" for number in range(tasks)),
+        sizes=tuple(np.exp(random.uniform(np.log(2e3), np.log(4e6), tasks)).astype(int).tolist()),
+        policy="uniform",
+        options=PolicyOptions(),
         candidates_per_step=rows // STEPS,
+        round_steps=STEPS,
+        max_steps=STEPS,
+        seed=1,
         world_size=WORKERS,
     )
+    mixture.plan(weights / weights.sum(), [0] * tasks, round_start=0)
 
 
 def plan_seconds(repeats: int) -> dict[str, float]:
@@ -80,10 +82,16 @@ def plan_seconds(repeats: int) -> dict[str, float]:
     return {f"plan_{tasks}_tasks_{rows}_rows": median(values) for (tasks, rows), values in seconds.items()}
 
 
-def in_turn(feeds: Sequence[Feed]) -> Fetch:
-    """The first round from the first feed, the second from the second, and so on, over and over."""
-    fetches = cycle([feed() for feed in feeds])
-    return lambda plan: next(fetches)(plan)
+@dataclass
+class InTurn:
+    """Fetches the first round by the first function, the second by the second, and so on, over and over."""
+
+    fetches: Sequence[Fetch]
+    rounds: int = 0
+
+    def __call__(self, plan: Plan) -> list[TokenRows]:
+        self.rounds += 1
+        return self.fetches[(self.rounds - 1) % len(self.fetches)](plan)
 
 
 def run(settings: Settings, tasks: tuple[Task, ...], run_dir: Path) -> list[dict[str, Any]]:
@@ -92,14 +100,13 @@ def run(settings: Settings, tasks: tuple[Task, ...], run_dir: Path) -> list[dict
     job = job_for(settings, tasks, tuple(split.rows for split in data.train))
     run_dir.mkdir()
     paths = RunPaths(run_dir, CheckpointStore(str(run_dir / CHECKPOINTS)))
-    feeds: dict[str, Feed] = {
+    fetches: dict[str, Fetch] = {
         "memory": partial(fetch_from_memory, [read_table(split) for split in data.train]),
-        "ray_data": feed_with_ray_data(data.train, None),
-        "ray_data_disk": feed_with_ray_data(data.train, 0),
+        "ray_data": make_ray_data_fetch(data.train, None),
+        "ray_data_disk": make_ray_data_fetch(data.train, 0),
     }
-    assert tuple(feeds) == FEEDS
-    feed = partial(in_turn, list(feeds.values()))
-    with launch(job, feed, data.evals, settings.cluster, paths, lambda: None):
+    assert tuple(fetches) == FEEDS
+    with launch(job, InTurn(list(fetches.values())), data.evals, settings.cluster, paths, lambda: None):
         pass
     return [read_summary(chunk) for chunk in list_chunks(run_dir)]
 

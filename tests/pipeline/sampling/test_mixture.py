@@ -10,8 +10,7 @@ import ray
 from camtl import TokenRows
 from pipeline.sampling import ray_data
 from pipeline.sampling.batches import fetch_from_memory, split_by_step
-from pipeline.sampling.mixture import Mixture
-from pipeline.sampling.plan import Plan
+from pipeline.sampling.plan import Mixture, Plan
 from pipeline.sampling.ray_data import fetch_with_ray_data
 from pipeline.sampling.state import SamplerState, next_round, observe
 from pipeline.sampling.stream import CandidateStream

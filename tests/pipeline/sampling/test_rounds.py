@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.sampling.mixture import Mixture
-from pipeline.sampling.plan import Plan
+from pipeline.sampling.plan import Mixture, Plan
 from pipeline.sampling.policies import POLICIES, PolicyOptions
 from pipeline.sampling.state import SamplerState, next_round, observe
 

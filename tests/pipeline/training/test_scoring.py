@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from camtl.uncertainty import normalized_entropy
-from pipeline.training.scoring import Precision, Selection, TokenCount, predict, task_sums, uncertainties
+from pipeline.training.scoring import Precision, TokenCount, predict, uncertainties
+from pipeline.training.selection import Selection, task_sums
 from tests.toy import NAMES, make_model, make_rows, padded
 
 PLAIN = Precision(torch.device("cpu"), bfloat16=False)

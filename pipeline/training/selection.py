@@ -1,0 +1,62 @@
+"""The choice of the rows to train on among a rank's candidates (paper §2.5, Algorithm 1)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from camtl.uncertainty import select_most_uncertain
+from pipeline.sampling.arrays import Floats, Ints
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Settings of the choice. Departure from the paper: the share of a task in a batch may be bounded.
+
+    Attributes:
+        by_uncertainty: take the most uncertain candidates; otherwise the first ones.
+        per_task_pool: the pool is Algorithm 1's, and surplus regression rows score 0 as in the published code.
+        copy_from: {task without an entropy: the task whose scores it takes, or None}.
+        max_share_per_task: bound on one task's share of a trained batch, or one for each task, [T]; None is
+            the paper's rule.
+        dropout: score with dropout on, as the published code does.
+    """
+
+    by_uncertainty: bool
+    per_task_pool: bool
+    copy_from: Mapping[int, int | None]
+    max_share_per_task: float | tuple[float, ...] | None
+    dropout: bool
+
+    def choose(self, entropy: Tensor, task_ids: Ints, k: int) -> Ints:
+        """Returns the indices of the k most uncertain candidates, [k]."""
+        share = self.max_share_per_task
+        chosen, _ = select_most_uncertain(
+            entropy,
+            torch.from_numpy(task_ids),
+            k,
+            copy_from=self.copy_from,
+            max_share_per_task=torch.tensor(share) if isinstance(share, tuple) else share,
+            surplus="zero" if self.per_task_pool else "mean",
+        )
+        return chosen.numpy()
+
+
+def task_sums(entropy: Tensor | None, candidates: Ints, trained: Ints, num_tasks: int) -> Floats:
+    """Per task: summed uncertainty, number of candidates and number of trained rows, [3, T].
+
+    Args:
+        entropy: normalised entropy of each candidate; None if nothing was scored.
+        candidates, trained: task ids of this rank's candidates and trained rows.
+        num_tasks: T.
+    """
+    weights = np.zeros(len(candidates)) if entropy is None else entropy.numpy().astype(np.float64)
+    return np.stack(
+        [
+            np.bincount(candidates, weights, num_tasks),
+            np.bincount(candidates, minlength=num_tasks),
+            np.bincount(trained, minlength=num_tasks),
+        ]
+    )
