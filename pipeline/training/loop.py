@@ -126,7 +126,7 @@ def train_rounds(
             leaving = not warned and step % trainer.ask_steps == 0 and preempted()
             if leaving:
                 warned = True
-                trainer.notes.append(f"a node will be taken away: saving a checkpoint of step {step}")
+                trainer.notes.append(f"a node is to be taken away: saving a checkpoint of step {step}")
             save = trainer.checkpoint_due() or leaving
             if step == last_step or save:
                 with trainer.records.clock_stopped():

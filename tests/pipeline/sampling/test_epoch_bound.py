@@ -1,4 +1,4 @@
-"""The ceiling on a task's epochs: what it cuts off goes to the others, and it is never passed by a row."""
+"""The bound on a task's epochs: no task exceeds it, and the other tasks share what it cuts off."""
 
 import math
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.sampling.epoch_bound import bound_epochs, epochs_beyond, fill
+from pipeline.sampling.epoch_bound import bound_epochs, epochs_beyond, fill_to_caps
 
 
 def bounded(
@@ -18,46 +18,44 @@ def bounded(
     return shares
 
 
-def test_what_a_tiny_task_may_not_have_goes_to_the_others_by_their_weights() -> None:
-    # 10 rows twice are 20 of the 200 that are left: 0.1 in place of 0.4; the rest is shared 1 : 2.
-    assert bounded([0.4, 0.2, 0.4], [10, 1000, 1000], [0, 0, 0], 200, 2.0) == pytest.approx([0.1, 0.3, 0.6])
+@pytest.mark.parametrize(
+    ("weights", "sizes", "drawn", "rows_left", "max_epochs", "expected"),
+    [
+        # 10 rows twice are 20 of the 200 rows left: 0.1 in place of 0.4; the others share the rest 1 : 2.
+        ([0.4, 0.2, 0.4], [10, 1000, 1000], [0, 0, 0], 200, 2.0, [0.1, 0.3, 0.6]),
+        # The first is cut to 0.1; its rest would lift the second to 0.5, which is cut to 0.3.
+        ([0.5, 0.25, 0.25], [10, 30, 1000], [0, 0, 0], 100, 1.0, [0.1, 0.3, 0.6]),
+        # No task reaches the bound.
+        ([0.4, 0.6], [10, 10], [0, 0], 10, 1.0, [0.4, 0.6]),
+        # Rows drawn before count.
+        ([0.5, 0.5], [10, 1000], [15, 0], 50, 2.0, [0.1, 0.9]),
+        ([0.5, 0.5], [10, 1000], [20, 0], 50, 2.0, [0.0, 1.0]),
+        # A task of weight 0 takes what no other may have.
+        ([1.0, 0.0], [10, 1000], [0, 0], 100, 2.0, [0.2, 0.8]),
+        # A run too long for the bound draws every task equally often.
+        ([0.9, 0.1], [10, 30], [0, 0], 400, 2.0, [0.25, 0.75]),
+        ([0.9, 0.1], [10, 30], [10, 10], 100, 2.0, [0.2, 0.8]),  # 20 and 80 are missing for 3 epochs
+        ([0.8, 0.1, 0.1], [10, 10, 30], [90, 0, 0], 80, 1.0, [0.0, 0.25, 0.75]),  # the first is ahead
+        # At the end of a run nothing is left to bound.
+        ([0.4, 0.6], [1, 1], [9, 9], 0, 1.0, [0.4, 0.6]),
+    ],
+)
+def test_shares_by_hand(
+    weights: list[float],
+    sizes: list[int],
+    drawn: list[int],
+    rows_left: int,
+    max_epochs: float,
+    expected: list[float],
+) -> None:
+    assert bounded(weights, sizes, drawn, rows_left, max_epochs) == pytest.approx(expected)
 
 
-def test_a_share_that_grows_past_its_own_bound_is_cut_too() -> None:
-    # The first is cut to 0.1; what it leaves would lift the second to 0.5 and is cut at 0.3.
-    assert bounded([0.5, 0.25, 0.25], [10, 30, 1000], [0, 0, 0], 100, 1.0) == pytest.approx([0.1, 0.3, 0.6])
-
-
-def test_a_bound_that_nobody_reaches_changes_nothing() -> None:
-    assert bounded([0.4, 0.6], [10, 10], [0, 0], 10, 1.0) == pytest.approx([0.4, 0.6])
-
-
-def test_rows_that_were_drawn_count() -> None:
-    assert bounded([0.5, 0.5], [10, 1000], [15, 0], 50, 2.0) == pytest.approx([0.1, 0.9])
-    assert bounded([0.5, 0.5], [10, 1000], [20, 0], 50, 2.0) == [0.0, 1.0]
-
-
-def test_a_task_of_no_weight_takes_what_no_other_may_have() -> None:
-    assert bounded([1.0, 0.0], [10, 1000], [0, 0], 100, 2.0) == pytest.approx([0.2, 0.8])
-
-
-def test_a_run_too_long_for_the_bound_draws_every_task_equally_often() -> None:
-    assert bounded([0.9, 0.1], [10, 30], [0, 0], 400, 2.0) == pytest.approx([0.25, 0.75])
-    # 100 rows bring both to 3 epochs: 20 and 80 are missing.
-    assert bounded([0.9, 0.1], [10, 30], [10, 10], 100, 2.0) == pytest.approx([0.2, 0.8])
-    # The first is ahead of what the others can reach, and waits.
-    assert bounded([0.8, 0.1, 0.1], [10, 10, 30], [90, 0, 0], 80, 1.0) == pytest.approx([0.0, 0.25, 0.75])
-
-
-def test_a_run_too_long_for_the_bound_is_told_how_often_it_draws_all() -> None:
+def test_the_epochs_of_a_run_too_long_for_the_bound() -> None:
     assert epochs_beyond([10, 30], 80, 2.0) is None
     assert epochs_beyond([10, 30], 81, 2.0) == 81 / 40
     assert epochs_beyond([3, 3], 4, 0.5) is None, "half of 3 rows are 2"
     assert epochs_beyond([10, 30], 10**9, None) is None
-
-
-def test_at_the_end_of_a_run_nothing_is_left_to_bound() -> None:
-    assert bounded([0.4, 0.6], [1, 1], [9, 9], 0, 1.0) == pytest.approx([0.4, 0.6])
 
 
 @settings(deadline=None)
@@ -66,22 +64,22 @@ def test_at_the_end_of_a_run_nothing_is_left_to_bound() -> None:
         lambda pairs: sum(pair[0] for pair in pairs) > 1e-6 and sum(pair[1] for pair in pairs) >= 1
     )
 )
-def test_shares_keep_their_proportion_wherever_no_cap_holds_them(pairs: list[tuple[float, float]]) -> None:
+def test_shares_keep_their_proportion_below_their_caps(pairs: list[tuple[float, float]]) -> None:
     weights, caps = np.asarray(pairs).T
-    shares = fill(weights, caps)
+    shares = fill_to_caps(weights, caps)
     assert shares.sum() == pytest.approx(1.0)
     assert bool((shares <= caps + 1e-9).all())
     free = (shares < caps - 1e-9) & (weights / weights.sum() > 1e-6)
     growth = shares[free] / weights[free]
     assert not free.any() or growth.max() == pytest.approx(growth.min(), rel=1e-6)
-    held = (shares >= caps - 1e-9) & (weights / weights.sum() > 1e-6)
-    if free.any() and held.any():
-        assert bool((caps[held] / weights[held] <= growth.max() * (1 + 1e-6) + 1e-9).all()), "held by its cap"
+    capped = (shares >= caps - 1e-9) & (weights / weights.sum() > 1e-6)
+    if free.any() and capped.any():
+        assert bool((caps[capped] / weights[capped] <= growth.max() * (1 + 1e-6) + 1e-9).all())
 
 
 @settings(deadline=None)
 @given(st.data(), st.integers(1, 8), st.floats(0.1, 5), st.integers(1, 500))
-def test_shares_are_shares_in_every_case(
+def test_bounded_shares_sum_to_1_within_the_room(
     data: st.DataObject, tasks: int, max_epochs: float, rows_left: int
 ) -> None:
     def several(strategy: st.SearchStrategy[int]) -> list[int]:

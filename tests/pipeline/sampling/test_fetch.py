@@ -1,5 +1,6 @@
-"""Rows out of prepared sets, in memory and on disk: the same ones, and of a large set only what is asked for."""
+"""Planned rows from memory and from disk: the same ones in the same order, and of a large split only those."""
 
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -8,23 +9,56 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from camtl import TokenRows
 from pipeline.data.preparation.prepared import PreparedSplit, read_labels, read_table
-from pipeline.sampling.fetch import RowGroups, fetch_rows
-from tests.toy import make_split, make_table
+from pipeline.sampling.batches import fetch_from_memory, make_local_fetch, split_by_step
+from pipeline.sampling.fetch import RowGroups, fetch_rows, fit_in_memory
+from tests.pipeline.sampling.rows import TABLES, assert_same, make_plan
+from tests.toy import make_rows
 
 ROOT = Path(__file__).parents[3]
-SIZES = (40, 9, 24)
-TABLES = [make_table(task, rows) for task, rows in enumerate(SIZES)]
 
 
-@pytest.fixture
-def splits(tmp_path: Path) -> list[PreparedSplit]:
-    """The tables in files of 15 rows, in row groups of 4."""
-    return [
-        make_split(table, tmp_path / str(task), part_rows=15, row_group_rows=4)
-        for task, table in enumerate(TABLES)
-    ]
+def test_candidates_are_the_planned_rows_in_their_order() -> None:
+    plan = make_plan()
+    steps = fetch_from_memory(TABLES, plan)
+    assert [len(rows) for rows in steps] == [16, 16, 16]
+    flat = TokenRows.concatenate(steps)
+    assert flat.task_ids.tolist() == plan.task.tolist()
+    for index, (task, row) in enumerate(zip(plan.task, plan.row, strict=True)):
+        expected = TABLES[task].slice(row, 1).to_pylist()[0]
+        tokens = slice(flat.offsets[index], flat.offsets[index + 1])
+        assert flat.input_ids[tokens].tolist() == expected["input_ids"]
+        assert flat.token_type_ids[tokens].tolist() == expected["token_type_ids"]
+        assert flat.labels[index] == expected["label"]
+        assert flat.row_ids[index] == expected["row_id"]
+
+
+def test_steps_are_split_where_their_number_changes() -> None:
+    rows = make_rows([2, 3, 4, 5, 6], [0, 1, 2, 0, 1])
+    parts = split_by_step(rows, np.asarray([4, 4, 5, 7, 7]))
+    assert [part.lengths.tolist() for part in parts] == [[2, 3], [4], [5, 6]]
+
+
+@pytest.mark.parametrize("limit", [None, 0, 600])
+def test_a_process_fetches_the_same_rows_from_memory_and_from_disk(
+    splits: list[PreparedSplit], limit: int | None
+) -> None:
+    plan = make_plan()
+    assert_same(make_local_fetch(splits, limit)(plan), fetch_from_memory(TABLES, plan))
+
+
+@given(st.lists(st.integers(0, 50), max_size=8), st.integers(0, 200))
+def test_the_smallest_splits_are_kept_in_memory(sizes: list[int], limit: int) -> None:
+    fits = fit_in_memory(sizes, limit)
+    kept = [size for size, fit in zip(sizes, fits, strict=True) if fit]
+    left = [size for size, fit in zip(sizes, fits, strict=True) if not fit]
+    assert sum(kept) <= limit
+    assert not left or sum(kept) + min(left) > limit, "each that has room is kept"
+    assert not left or not kept or max(kept) <= min(left)
 
 
 def test_rows_from_disk_are_those_from_memory(splits: list[PreparedSplit]) -> None:
@@ -34,24 +68,15 @@ def test_rows_from_disk_are_those_from_memory(splits: list[PreparedSplit]) -> No
         assert on_disk.take(pa.array(rows)).equals(TABLES[0].take(pa.array(rows))), rows
 
 
-def test_tasks_in_memory_and_on_disk_are_fetched_together_in_the_order_asked_for(
+def test_tasks_from_memory_disk_and_several_chunks_are_fetched_in_the_order_of_the_request(
     splits: list[PreparedSplit],
 ) -> None:
     task, row = np.asarray([2, 0, 2, 1, 0]), np.asarray([23, 39, 0, 8, 1])
     expected = fetch_rows(dict(enumerate(TABLES)), task, row)
-    mixed = {0: RowGroups.of(splits[0]), 1: TABLES[1], 2: RowGroups.of(splits[2])}
-    assert fetch_rows(mixed, task, row).to_pylist() == expected.to_pylist()
     assert expected["task"].to_pylist() == [2, 0, 2, 1, 0]
-
-
-def test_rows_come_out_of_tables_of_several_chunks() -> None:
-    chunked = {
-        task: pa.concat_tables([table.slice(0, 5), table.slice(5)]) for task, table in enumerate(TABLES)
-    }
-    task, row = np.asarray([2, 0, 2, 1]), np.asarray([7, 4, 0, 8])
-    whole = fetch_rows(dict(enumerate(TABLES)), task, row)
-    assert fetch_rows(chunked, task, row).to_pylist() == whole.to_pylist()
-    assert whole["task"].to_pylist() == [2, 0, 2, 1]
+    chunked = pa.concat_tables([TABLES[1].slice(0, 5), TABLES[1].slice(5)])
+    mixed = {0: RowGroups.of(splits[0]), 1: chunked, 2: RowGroups.of(splits[2])}
+    assert fetch_rows(mixed, task, row).to_pylist() == expected.to_pylist()
 
 
 def test_only_the_row_groups_of_the_rows_are_read(
@@ -59,7 +84,7 @@ def test_only_the_row_groups_of_the_rows_are_read(
 ) -> None:
     read: list[tuple[str, int]] = []
 
-    class Watched(pq.ParquetFile):
+    class RecordingFile(pq.ParquetFile):
         def __init__(self, path: str, **options: object) -> None:
             super().__init__(path, **options)
             self.path = Path(path).name
@@ -68,28 +93,23 @@ def test_only_the_row_groups_of_the_rows_are_read(
             read.append((self.path, group))
             return super().read_row_group(group, **options)
 
-    monkeypatch.setattr(pq, "ParquetFile", Watched)
+    monkeypatch.setattr(pq, "ParquetFile", RecordingFile)
     RowGroups.of(splits[0]).take(pa.array([38, 17, 3, 16, 0]))
     assert read == [("part-00000.parquet", 0), ("part-00001.parquet", 0), ("part-00002.parquet", 2)]
 
 
-def test_rot_in_a_row_group_that_is_read_is_found(splits: list[PreparedSplit]) -> None:
+def test_a_corrupt_or_missing_file_is_named(splits: list[PreparedSplit]) -> None:
     file = Path(splits[0].files[0])
-    rotten = bytearray(file.read_bytes())
-    rotten[60] ^= 0xFF
-    file.write_bytes(bytes(rotten))
+    content = bytearray(file.read_bytes())
+    content[60] ^= 0xFF
+    file.write_bytes(bytes(content))
     on_disk = RowGroups.of(splits[0])
-    with pytest.raises(ValueError, match=r"part-00000\.parquet is corrupt .* delete .* to prepare it again"):
+    assert on_disk.take(pa.array([20])).num_rows == 1, "only what is read is checked"
+    with pytest.raises(ValueError, match=r"part-00000\.parquet is corrupt"):
         on_disk.take(pa.array([0]))
-    assert on_disk.take(pa.array([20])).num_rows == 1
-
-
-def test_a_folder_that_this_node_does_not_reach_is_named(splits: list[PreparedSplit]) -> None:
-    Path(splits[0].files[0]).unlink()
-    with pytest.raises(
-        ValueError, match=r"part-00000\.parquet is not there: set data\.prepared_dir to a folder"
-    ):
-        RowGroups.of(splits[0]).take(pa.array([0]))
+    file.unlink()
+    with pytest.raises(ValueError, match=r"part-00000\.parquet .*data\.prepared_dir"):
+        on_disk.take(pa.array([0]))
 
 
 def test_labels_are_read_without_the_rows(
@@ -105,10 +125,16 @@ def test_a_splits_size_in_memory_is_known_before_it_is_read(splits: list[Prepare
         assert split.bytes == pytest.approx(table.nbytes, abs=128)
 
 
-def test_a_task_that_fetches_starts_without_torch() -> None:
-    """Its import takes seconds of a core that the training step has use for, in every process that fetches."""
-    found = (
-        "import sys, pipeline.sampling.fetch; print('torch' in sys.modules, 'transformers' in sys.modules)"
+def test_the_file_names_of_a_billion_rows_are_small() -> None:
+    numbers = range(15_259)
+    files = tuple(f"/shared/prepared/task-0123456789ab/train/part-{number:05d}.parquet" for number in numbers)
+    assert len(pickle.dumps(RowGroups(files, tuple(65_536 * (number + 1) for number in numbers)))) < 2e6
+
+
+def test_a_ray_task_that_fetches_does_not_import_torch() -> None:
+    """Its import takes seconds of a core, in every process that fetches."""
+    code = (
+        "import sys, pipeline.sampling.ray_data; print('torch' in sys.modules, 'transformers' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", found], capture_output=True, text=True, cwd=ROOT, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.split() == ["False", "False"]

@@ -1,4 +1,4 @@
-"""What several tests of the pipeline share."""
+"""Fixtures of training's tests."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from tests.pipeline.training.two_ranks import work
 
 @pytest.fixture(scope="session")
 def two_ranks(tmp_path_factory: pytest.TempPathFactory, tiny_backbone: str) -> list[dict[str, Any]]:
-    """What `tests.pipeline.training.two_ranks.work` found in each of two processes joined by gloo."""
+    """The results of `tests.pipeline.training.two_ranks.work` in each of two processes joined by gloo."""
     folder = tmp_path_factory.mktemp("two-ranks")
     torch.multiprocessing.spawn(work, (str(folder), tiny_backbone), nprocs=2)
     return [torch.load(folder / f"rank-{rank}.pt", weights_only=False) for rank in range(2)]

@@ -1,4 +1,4 @@
-"""A rank that hangs is found and named; one that works is left alone."""
+"""A rank that hangs is found and named; a working one is left alone."""
 
 import threading
 import time
@@ -8,7 +8,7 @@ import pytest
 from pipeline.training.watchdog import HangError, mark_progress, run_with_watchdog
 
 
-def test_work_that_gets_on_may_take_longer_than_the_limit() -> None:
+def test_work_that_makes_progress_may_take_longer_than_the_limit() -> None:
     done = []
 
     def work() -> None:
@@ -21,22 +21,21 @@ def test_work_that_gets_on_may_take_longer_than_the_limit() -> None:
     assert done
 
 
-def test_work_that_hangs_is_named_by_rank_and_place() -> None:
+def test_work_that_hangs_is_named_by_rank_and_stage() -> None:
     released = threading.Event()
 
     def work() -> None:
         mark_progress("evaluating after step 7")
         released.wait(30)
 
-    with pytest.raises(
-        HangError, match=r"rank 3 on node has not got on for 0.2 s: evaluating after step 7"
-    ) as caught:
+    named = r"rank 3 on node has made no progress for 0.2 s: evaluating after step 7"
+    with pytest.raises(HangError, match=named) as caught:
         run_with_watchdog(work, who="rank 3 on node", limit=0.2)
     released.set()
     assert "\n" not in str(caught.value)
 
 
-def test_what_the_work_raises_is_raised() -> None:
+def test_an_error_of_the_work_is_raised() -> None:
     def work() -> None:
         raise ValueError("wrong")
 

@@ -1,6 +1,7 @@
-"""What two processes do together in tests: each calls `work`; what they found lies in a folder afterwards."""
+"""The work of two processes that tests join by gloo; each writes its results into a folder."""
 
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,9 @@ from pipeline.training.evaluation import EvalSet
 from pipeline.training.learner import Learner, make_optimizer, make_schedule
 from pipeline.training.loop import train_on_rank
 from pipeline.training.scoring import Precision
+from tests.pipeline.training.short_run import CPU, SIZES, TABLES
 from tests.toy import NAMES, make_job, make_model, make_rows, make_table
 
-CPU = torch.device("cpu")
-SIZES = (40, 9, 24)
 # Per step the rows of both ranks. In the first no rank has all tasks; in the second the regression has
 # no row at all; in the third a rank has fewer rows than micro-batches.
 STEPS: tuple[tuple[TokenRows, TokenRows], ...] = (
@@ -35,7 +35,7 @@ def learn(rows: list[TokenRows], accumulation: int) -> dict[str, Tensor]:
     model = make_model("base")
     optimizer = make_optimizer(model, learning_rate=1e-2, new_parameters_learning_rate=2e-2, weight_decay=0.1)
     for group in optimizer.param_groups:
-        group["eps"] = 1e-2  # else AdamW makes a whole step of a gradient that is nothing but rounding
+        group["eps"] = 1e-2  # otherwise AdamW makes a full step of a gradient that is only rounding
     learner = Learner(
         model,
         optimizer,
@@ -45,17 +45,17 @@ def learn(rows: list[TokenRows], accumulation: int) -> dict[str, Tensor]:
         gradient_accumulation=accumulation,
     )
     for part, ranks in zip(rows, STEPS, strict=True):
-        counts = sum(np.bincount(of_rank.task_ids, minlength=len(NAMES)) for of_rank in ranks)
-        learner.step(part, np.asarray(counts, dtype=np.float64))
+        task_ids = np.concatenate([of_rank.task_ids for of_rank in ranks])
+        learner.step(part, np.bincount(task_ids, minlength=len(NAMES)).astype(np.float64))
     return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
 
 
 def train(backbone: str, **changes: Any) -> list[tuple[Records, dict[str, Any] | None]]:
-    """A short run of this rank on toy tables; its reports."""
+    """The reports of a short run of this rank on toy tables."""
     reports: list[tuple[Records, dict[str, Any] | None]] = []
     train_on_rank(
-        make_job(backbone, SIZES, **changes),
-        fetch=fetch_from_memory([make_table(task, rows) for task, rows in enumerate(SIZES)]),
+        make_job(backbone, SIZES, eval_every=4, **changes),
+        fetch=partial(fetch_from_memory, TABLES),
         eval_sets=[
             EvalSet.from_table(task, "validation", make_table(task, rows, seed=1))
             for task, rows in enumerate((7, 1, 4))
@@ -67,15 +67,15 @@ def train(backbone: str, **changes: Any) -> list[tuple[Records, dict[str, Any] |
 
 
 def work(rank: int, folder: str, backbone: str) -> None:
-    """One of the two processes."""
+    """Runs in one of the two processes."""
     torch.set_num_threads(1)
     dist.init_process_group(
         "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2, timeout=timedelta(seconds=120)
     )
-    found: dict[str, Any] = {
+    results: dict[str, Any] = {
         "learned": {number: learn([step[rank] for step in STEPS], number) for number in ACCUMULATIONS},
-        "plain": train(backbone, by_uncertainty=False, policy="size", candidates_per_step=8, eval_every=4),
-        "uncertain": train(backbone, eval_every=4),
+        "plain": train(backbone, by_uncertainty=False, policy="size", candidates_per_step=8),
+        "uncertain": train(backbone),
     }
-    torch.save(found, Path(folder) / f"rank-{rank}.pt")
+    torch.save(results, Path(folder) / f"rank-{rank}.pt")
     dist.destroy_process_group()

@@ -1,0 +1,51 @@
+"""The stream of candidates: rounds in the order of their requests, fetched in the background."""
+
+import threading
+from functools import partial
+
+import pytest
+
+from camtl import TokenRows
+from pipeline.sampling.batches import fetch_from_memory
+from pipeline.sampling.plan import Plan
+from pipeline.sampling.stream import CandidateStream
+from tests.pipeline.sampling.rows import TABLES, make_plan
+
+
+def test_rounds_come_in_the_order_of_their_requests_and_waiting_is_counted() -> None:
+    gate = threading.Event()
+    plans = [make_plan(round_steps=steps) for steps in (3, 1)]
+
+    def slow(plan: Plan) -> list[TokenRows]:
+        if plan is plans[0]:
+            assert gate.wait(10)
+        return fetch_from_memory(TABLES, plan)
+
+    stream = CandidateStream(slow)
+    for plan in plans:
+        stream.request(partial(lambda plan: plan, plan))
+    threading.Timer(0.1, gate.set).start()
+    assert len(stream.next_round()[1]) == 3
+    assert stream.seconds_waited > 0.05
+    assert len(stream.next_round()[1]) == 1
+    stream.close()
+
+
+def test_waiting_for_the_first_round_is_not_counted() -> None:
+    stream = CandidateStream(partial(fetch_from_memory, TABLES))
+    stream.request(make_plan)
+    stream.wait_for_first()
+    assert stream.seconds_waited == 0.0
+    assert len(stream.next_round()[1]) == 3
+    stream.close()
+
+
+def test_an_error_while_fetching_is_raised_where_the_round_is_awaited() -> None:
+    def fail(plan: Plan) -> list[TokenRows]:
+        raise RuntimeError("a node went away")
+
+    stream = CandidateStream(fail)
+    stream.request(make_plan)
+    with pytest.raises(RuntimeError, match="a node went away"):
+        stream.next_round()
+    stream.close()
