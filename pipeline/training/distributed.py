@@ -5,9 +5,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from pipeline.sampling.arrays import Floats
-
 from pipeline.compat import cpu_has_bfloat16
+from pipeline.sampling.arrays import Floats
 
 
 def rank() -> int:

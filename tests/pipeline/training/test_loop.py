@@ -26,7 +26,7 @@ from tests.pipeline.training.short_run import (
 )
 from tests.toy import HEADS, NAMES, TASKS, make_job, make_table
 
-EVERY = {"eval_every": 4, "checkpoint_every": 5}
+EVERY: dict[str, Any] = {"eval_every": 4, "checkpoint_every": 5}
 
 
 @pytest.fixture(scope="module")
@@ -103,8 +103,8 @@ def test_one_task_alone_trains_and_resumes_exactly(
         model={"variant": "base", "tasks": [name], "heads": {name: HEADS[name]}, "max_seq_length": 16},
     )
     job = replace(job, tasks=TASKS[task : task + 1])
-    data = {"tables": [table], "evals": {name: EVALS[name]}}
-    first = run(tmp_path / "first", job, **data)  # type: ignore[arg-type]
+    data: dict[str, Any] = {"tables": [table], "evals": {name: EVALS[name]}}
+    first = run(tmp_path / "first", job, **data)
     mix, trained = first.table("mix"), first.table("rows")["row_id"].to_numpy()
     for column, value in (("weight", 1.0), ("candidates", pool), ("trained", 8)):
         assert mix[column].to_pylist() == [value] * 8
@@ -113,7 +113,7 @@ def test_one_task_alone_trains_and_resumes_exactly(
         planned = job.mixture.current(SamplerState.initial(1)).row
         assert trained[:8].tolist() == table["row_id"].to_numpy()[planned[:8]].tolist()
     assert len(set(trained.tolist())) >= min(rows, 8)
-    second = run(tmp_path / "second", job, resume_from=first.checkpoint(5), **data)  # type: ignore[arg-type]
+    second = run(tmp_path / "second", job, resume_from=first.checkpoint(5), **data)
     assert same(second.table("rows"), first.table("rows", after=5))
     assert_same_weights(second.weights(), first.weights())
 
