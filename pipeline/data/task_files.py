@@ -21,7 +21,7 @@ from collections.abc import Iterable
 
 from camtl.heads.spec import KINDS
 from pipeline.data.columns import split_names
-from pipeline.data.formats.source import template_parts
+from pipeline.data.formats.reading import template_parts
 from pipeline.data.sources.text_files import column_names
 from pipeline.data.yaml_entries import Entry, read_entries
 from pipeline.errors import suggest

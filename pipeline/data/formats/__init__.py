@@ -1,11 +1,8 @@
-"""Source rows into encodings, one file for each kind of task.
+"""Encodes source rows: one file for each kind of task, and the reading and tokenising that they share.
 
-Each format is a pure function of a table of source rows: what is read of them is a frozen dataclass of
-column names, and what comes back is a table of prepared columns, one row per source row, with what became
-of each row. `encode_rows` finds the format that belongs to such a dataclass.
+A format is a pure function of a table of source rows and of a frozen dataclass that names its columns.
+`preparation/` and the doctor call `encode_rows`, which selects the format by that dataclass.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
@@ -15,10 +12,10 @@ from tokenizers import Tokenizer
 
 from pipeline.data.formats import choice, marked, span, tagging, text
 from pipeline.data.formats.choice import ChoiceColumns, ClozeColumns
-from pipeline.data.formats.encoded import COLUMNS, EncodedRows, Status
 from pipeline.data.formats.labels import Labels
 from pipeline.data.formats.marked import CharacterMark, MarkedColumns, WordMark
-from pipeline.data.formats.source import Origin, duplicate_ids, id_hashes
+from pipeline.data.formats.output import COLUMNS, EncodedRows, Status
+from pipeline.data.formats.reading import Origin, SourceRows, duplicate_ids, id_hashes
 from pipeline.data.formats.span import SpanColumns
 from pipeline.data.formats.tagging import TaggingColumns
 from pipeline.data.formats.text import TextColumns
@@ -65,9 +62,21 @@ def encode_rows(
     for_training: bool,
     origin: Origin,
 ) -> EncodedRows:
-    """Encodes source rows as the kind of `columns` asks; arguments and errors as in `text.encode`."""
+    """Encodes N source rows in the format of `columns`.
+
+    Args:
+        table: Source rows.
+        columns: Names of their columns.
+        tokenizer: Its truncation and padding are switched off.
+        max_seq_length: Longest encoding in tokens, special ones included.
+        for_training: Whether to leave out the references of the evaluation.
+        origin: How errors name the rows.
+
+    Raises:
+        ValueError: A column or a value is missing or invalid; one line names the task, file, row and remedy.
+    """
     encode = _FORMATS[type(columns)]
-    return encode(table, columns, tokenizer, max_seq_length, for_training=for_training, origin=origin)
+    return encode(SourceRows(table, origin), columns, tokenizer, max_seq_length, for_training=for_training)
 
 
 def texts_per_encoding(columns: Columns) -> int:

@@ -1,113 +1,124 @@
-"""Gold answers of extractive questions and the places of the context where they stand."""
-
-from __future__ import annotations
+"""Gold answers of extractive questions and the spans of the context that contain them."""
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline.data.formats.source import Origin, is_text, read_column, read_text_lists, require_text
+from pipeline.data.formats.reading import SourceRows, field_names, is_text, require_text
 
-Place = tuple[int, int]  # first character, last + 1
+Span = tuple[int, int]  # first character, last + 1
+Claim = tuple[str, Span]  # an answer, and where the row says it is
 
 
-def read_answers(table: pa.Table, name: str, origin: Origin) -> tuple[list[list[str]], list[list[int]]]:
-    """The gold answers of N rows, and where they begin, if the column says so.
+@dataclass(frozen=True)
+class Answers:
+    """The gold answers of N rows.
+
+    Attributes:
+        texts: [N] those that are not empty.
+        spans: [N] all spans of the context that contain one.
+        stated: [N] whether the row states its answers, even if there are none: not so for null.
+    """
+
+    texts: list[list[str]]
+    spans: list[list[Span]]
+    stated: NDArray[np.bool_]
+
+
+def read_answers(rows: SourceRows, name: str, detected: str | None, contexts: Sequence[str]) -> Answers:
+    """Reads the answers of N rows and finds them in their contexts.
 
     Args:
-        table: Source rows.
-        name: Column of a text, of lists of texts, or of SQuAD's structs `{text, answer_start}`.
-        origin: For error messages.
-
-    Returns:
-        Answers that are not empty, and numbers of their first characters; the latter is empty for a row
-        or a column that does not tell.
+        rows: Source rows.
+        name: Column of texts, of lists of texts, or of SQuAD's structs `{text, answer_start}`.
+        detected: Column of MRQA's detected answers, if any; their spans replace those of `name`.
+        contexts: [N].
 
     Raises:
-        ValueError: The column is missing or holds something else.
+        ValueError: A column is missing or holds something else.
     """
-    column = read_column(table, name, origin)
-    starts: list[list[int]] = [[]] * len(column)
-    if pa.types.is_struct(column.type) and {field.name for field in column.type} >= {"text", "answer_start"}:
-        starts = [found or [] for found in pc.struct_field(column, "answer_start").to_pylist()]
-        column = pc.struct_field(column, "text")
-        table, name = pa.table({name: column}), name
+    column = rows.column(name)
+    starts: list[list[int]] = [[]] * len(rows)
+    if {"text", "answer_start"} <= set(field_names(column.type)):
+        starts = [firsts or [] for firsts in rows.column(f"{name}.answer_start").to_pylist()]
+        name = f"{name}.text"
+        column = rows.column(name)
     if is_text(column.type):
-        texts = require_text(column.fill_null(""), name, origin).to_pylist()
-        return [[text] if text.strip() else [] for text in texts], starts
-    given = read_text_lists(pa.table({name: column}), name, origin, may_lack=True).to_pylist()
-    answers, begins = [], []
-    for texts, firsts in zip(given, starts, strict=True):
-        kept = [number for number, text in enumerate(texts) if text.strip()]
-        answers.append([texts[number] for number in kept])
-        begins.append([firsts[number] for number in kept] if len(firsts) == len(texts) else [])
-    return answers, begins
+        texts = [[text] for text in require_text(column.fill_null(""), name, rows.origin).to_pylist()]
+    else:
+        texts = rows.text_lists(name, may_lack=True).to_pylist()
+    if detected is not None:
+        claims = _detected(rows, detected)
+    else:
+        claims = []
+        for answers, firsts in zip(texts, starts, strict=True):
+            pairs = zip(answers, firsts, strict=True) if len(answers) == len(firsts) else ()
+            claims.append([(text, (start, start + len(text))) for text, start in pairs if text.strip()])
+    gold = [[text for text in answers if text.strip()] for answers in texts]
+    spans = [
+        find_spans(context, row_claims, answers) if answers else []
+        for context, row_claims, answers in zip(contexts, claims, gold, strict=True)
+    ]
+    return Answers(gold, spans, column.is_valid().to_numpy(zero_copy_only=False))
 
 
-def given_answers(table: pa.Table, name: str, origin: Origin) -> NDArray[np.bool_]:
-    """[N] whether a row tells its answers, and be it that there are none: null, or a struct with null, does not."""
-    column = read_column(table, name, origin)
-    if pa.types.is_struct(column.type) and "text" in {field.name for field in column.type}:
-        column = pc.struct_field(column, "text")
-    given: NDArray[np.bool_] = column.is_valid().to_numpy(zero_copy_only=False)
-    return given
-
-
-def detected_places(column: pa.Array) -> Iterator[list[tuple[str, Place]]]:
-    """For each row MRQA's detected answers with their places, whose ends the column gives inclusively.
-
-    Args:
-        column: Structs `{text: [text], char_spans: [{start: [n], end: [n]}]}`.
-    """
-    for row in column.to_pylist():
-        detected = row or {}
-        yield [
+def _detected(rows: SourceRows, name: str) -> list[list[Claim]]:
+    """Claims of MRQA's structs `{text: [text], char_spans: [{start: [n], end: [n]}]}`, whose ends are inclusive."""
+    column = rows.column(name)
+    if not {"text", "char_spans"} <= set(field_names(column.type)):
+        rows.origin.fail_column(
+            name,
+            f"holds {column.type}: give MRQA's structs of text and char_spans, or remove the column from the "
+            "task to search for the answers' text",
+        )
+    return [
+        [
             (text, (start, end + 1))
-            for text, spans in zip(detected.get("text") or [], detected.get("char_spans") or [], strict=False)
+            for text, spans in zip(row.get("text") or [], row.get("char_spans") or [], strict=False)
             for start, end in zip(spans["start"], spans["end"], strict=False)
         ]
+        for row in (row or {} for row in column.to_pylist())
+    ]
 
 
-def places_in(context: str, claimed: Sequence[tuple[str, Place]], answers: Sequence[str]) -> list[Place]:
-    """Where a context has one of the answers: the places of the first answer first.
+def find_spans(context: str, claims: Sequence[Claim], answers: Sequence[str]) -> list[Span]:
+    """Spans of the context that contain an answer, those of the first answer first.
 
-    A claimed place counts where the context has the answer's words there; where some are whole words, the
-    others (the `no` of `known`) do not count. Only without a claimed place the context is searched: for
-    whole words, then for whole words in any case, then for the bare characters.
+    A claim counts if its span has the answer's words. If some spans are complete words, the others (the
+    `no` of `known`) do not count. Only without a valid claim the context is searched: for complete words,
+    then for complete words in any case, then for the characters alone.
     """
-    places = [
+    spans = [
         (start, end)
-        for text, (start, end) in claimed
+        for text, (start, end) in claims
         if 0 <= start < end <= len(context) and same_words(context[start:end], text)
     ]
-    places = [place for place in places if _is_whole(context, place)] or places
+    spans = [span for span in spans if _is_complete(context, span)] or spans
     for pattern, flags in ((r"(?<!\w){}(?!\w)", 0), (r"(?<!\w){}(?!\w)", re.IGNORECASE), ("{}", 0)):
-        if places:
+        if spans:
             break
-        places = [
+        spans = [
             match.span()
             for answer in answers
             for match in re.finditer(pattern.format(re.escape(answer.strip())), context, flags)
         ]
-    return list(dict.fromkeys(places))
+    return list(dict.fromkeys(spans))
 
 
-def _is_whole(context: str, place: Place) -> bool:
-    """Whether a place neither begins nor ends within a word."""
-    start, end = place
+def _is_complete(context: str, span: Span) -> bool:
+    """Whether a span neither begins nor ends within a word."""
+    start, end = span
     begins = start == 0 or not context[start - 1 : start + 1].isalnum()
     return begins and (end == len(context) or not context[end - 1 : end + 1].isalnum())
 
 
 def same_words(first: str, second: str) -> bool:
-    """Whether two texts differ in nothing but case, articles, punctuation and white space.
+    """Whether two texts differ only in case, articles, punctuation and white space.
 
-    So much do the places of MRQA differ from the answers: `Broncos` stands for `The Broncos`.
+    MRQA's spans differ so much from the answers: `Broncos` stands for `The Broncos`.
     """
     return first == second or _letters(first) == _letters(second) != ""
 
@@ -115,36 +126,3 @@ def same_words(first: str, second: str) -> bool:
 def _letters(text: str) -> str:
     bare = re.sub(r"[^\w\s]|_", "", text.casefold())
     return "".join(word for word in bare.split() if word not in ("a", "an", "the"))
-
-
-def read_places(
-    table: pa.Table, answers: str, detected: str | None, contexts: Sequence[str], origin: Origin
-) -> tuple[list[list[str]], list[list[Place]]]:
-    """Gold answers of N rows, and all places of the contexts that hold one.
-
-    Args:
-        table: Source rows.
-        answers: Column of the gold answers, as in `read_answers`.
-        detected: Column of MRQA's detected answers, if there is one.
-        contexts: [N].
-        origin: For error messages.
-    """
-    gold, starts = read_answers(table, answers, origin)
-    claimed: list[list[tuple[str, Place]]] = [
-        [(text, (start, start + len(text))) for text, start in zip(texts, begins, strict=False)]
-        for texts, begins in zip(gold, starts, strict=True)
-    ]
-    if detected is not None:
-        column = read_column(table, detected, origin)
-        _check_detected(column.type, detected, origin)
-        claimed = list(detected_places(column))
-    rows: Iterator[Any] = zip(contexts, claimed, gold, strict=True)
-    return gold, [places_in(context, places, texts) if texts else [] for context, places, texts in rows]
-
-
-def _check_detected(kind: pa.DataType, name: str, origin: Origin) -> None:
-    if not pa.types.is_struct(kind) or not {field.name for field in kind} >= {"text", "char_spans"}:
-        raise ValueError(
-            f"task {origin.task!r}: column {name!r} of {origin.name} holds {kind}: "
-            "give MRQA's structs of text and char_spans, or none and the answers' text is searched for"
-        )

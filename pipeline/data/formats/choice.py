@@ -1,10 +1,8 @@
 """Multiple choice: one encoding for each choice of a row, of which one is right.
 
-`ChoiceColumns` are rows with their choices in columns of their own (COPA) or in a list; `ClozeColumns`
-are passages with a query in which a placeholder stands for one of several entities (ReCoRD).
+`ChoiceColumns` are rows whose choices are columns (COPA) or a list; `ClozeColumns` are passages with a
+query in which a placeholder stands for one of several entities (ReCoRD).
 """
-
-from __future__ import annotations
 
 import json
 from collections.abc import Sequence
@@ -13,23 +11,20 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from pipeline.data.formats.assembly import Frame
-from pipeline.data.formats.encoded import EncodedRows, Status, first_status, rows_table
+from pipeline.data.formats.encoding import Ints, encode_texts, tokenize
 from pipeline.data.formats.labels import UNLABELLED, Labels, read_labels
-from pipeline.data.formats.source import Origin, read_column, read_text_lists, read_texts, require_text
-from pipeline.data.formats.text import encode_texts
-from pipeline.data.formats.tokens import Ints, tokenize
+from pipeline.data.formats.output import EncodedRows, Status, Statuses
+from pipeline.data.formats.reading import SourceRows
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChoiceColumns:
-    """What is read of a row.
+    """Columns of a row.
 
     Attributes:
-        text: What every choice is paired with: a column, or a template such as `{premise} {question}`.
+        text: Paired with every choice: a column, or a template such as `{premise} {question}`.
         choices: Columns or templates of the choices; a single column of lists gives each row its own.
         label: Column of the number of the right choice.
     """
@@ -41,14 +36,14 @@ class ChoiceColumns:
 
 @dataclass(frozen=True, kw_only=True)
 class ClozeColumns:
-    """What is read of a row.
+    """Columns of a row.
 
     Attributes:
-        passage: Column of what is to be read.
+        passage: Column of the text to be read.
         query: Column of a sentence with a placeholder.
-        choices: Column of lists of what may stand in its place.
+        choices: Column of lists of entities that may replace it.
         answers: Column of lists of the right ones.
-        placeholder: How it is written.
+        placeholder: Its spelling.
     """
 
     passage: str = "passage"
@@ -58,132 +53,109 @@ class ClozeColumns:
     placeholder: str = "@placeholder"
 
 
+@dataclass(frozen=True)
+class _Choices:
+    """The choices of N rows, E in all.
+
+    Attributes:
+        texts: [E], row by row.
+        counts: [N] number of choices of each row, 1 or more.
+        labels: [N] number of the right choice, -1 where there is none.
+        statuses: Why rows must not be trained on.
+        references: [N] JSON.
+    """
+
+    texts: pa.Array
+    counts: Ints
+    labels: Ints
+    statuses: Statuses
+    references: list[str]
+
+
 def encode(
-    table: pa.Table,
+    rows: SourceRows,
     columns: ChoiceColumns | ClozeColumns,
     tokenizer: Tokenizer,
     max_seq_length: int,
     *,
     for_training: bool,
-    origin: Origin,
 ) -> EncodedRows:
     """Encodes N rows, one encoding for each choice of a row.
 
-    Of a cloze with several right choices the first is the label, and the other right ones are left out
-    in training, where they would count as wrong. A row without any choice has one that is empty.
-    Arguments and errors as in `pipeline.data.formats.text.encode`; also ValueError for a query without placeholder.
+    The label of a cloze with several right choices is the first of them; training leaves the others out,
+    as they would count as wrong. A row without choices has one empty choice.
     """
     if isinstance(columns, ClozeColumns):
-        rows = _read_cloze(table, columns, for_training, origin)
+        choices, text = _read_cloze(rows, columns, for_training), columns.passage
     else:
-        rows = _read_choices(table, columns, origin)
-    row = np.repeat(np.arange(len(rows.counts)), rows.counts)
-    tokens = [tokenize(rows.texts, tokenizer).take(row), tokenize(rows.choices, tokenizer)]
-    encodings, cut = encode_texts(tokens, Frame.of(tokenizer, 2), max_seq_length)
+        choices, text = _read_choices(rows, columns), columns.text
+    row = np.repeat(np.arange(len(rows)), choices.counts)
+    tokens = [tokenize(rows.texts(text), tokenizer).take(row), tokenize(choices.texts, tokenizer)]
+    encodings, cut = encode_texts(tokens, tokenizer, max_seq_length)
     empty = (tokens[0].lengths == 0) | (tokens[1].lengths == 0)
-    return EncodedRows(
-        rows_table(
-            encodings,
-            rows.counts,
-            marks=None,
-            labels=rows.labels.astype(np.float32),
-            references=None if for_training else rows.references,
-        ),
-        first_status(
-            *((status, rows.status == status) for status in Status if not status.trained),
-            (Status.EMPTY_TEXT, np.bincount(row[empty], minlength=len(rows.counts)) > 0),
-        ),
-        np.bincount(row[cut], minlength=len(rows.counts)) > 0,
+    return EncodedRows.of(
+        encodings,
+        [*choices.statuses, (Status.EMPTY_TEXT, np.isin(np.arange(len(rows)), row[empty]))],
+        np.isin(np.arange(len(rows)), row[cut]),
+        per_row=choices.counts,
+        labels=choices.labels.astype(np.float32),
+        references=None if for_training else choices.references,
     )
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """N rows with E choices.
-
-    Attributes:
-        texts: [N] what every choice of a row is paired with.
-        choices: [E], row by row.
-        counts: [N] choices of each row, one or more.
-        labels: [N] number of the right choice, -1 where there is none.
-        status: [N] why a row must not be trained on, or `KEPT`.
-        references: [N] JSON.
-    """
-
-    texts: pa.Array
-    choices: pa.Array
-    counts: Ints
-    labels: Ints
-    status: NDArray[np.int8]
-    references: list[str]
-
-
-def _read_choices(table: pa.Table, columns: ChoiceColumns, origin: Origin) -> _Rows:
+def _read_choices(rows: SourceRows, columns: ChoiceColumns) -> _Choices:
     if len(columns.choices) == 1:
-        lists = read_text_lists(table, columns.choices[0], origin)
-        own = pc.list_value_length(lists).to_numpy().astype(np.int64)
-        filled = pc.if_else(pa.array(own == 0), pa.scalar([""], lists.type), lists)
-        choices = filled.flatten()
+        lists = rows.text_lists(columns.choices[0])
+        counts = pc.list_value_length(lists).to_numpy().astype(np.int64)
+        texts = pc.if_else(pa.array(counts == 0), pa.scalar([""], lists.type), lists).flatten()
     else:
-        own = np.full(table.num_rows, len(columns.choices), np.int64)
-        texts = pa.concat_arrays([read_texts(table, spec, origin) for spec in columns.choices])
-        choices = texts.take(pa.array(np.arange(len(texts)).reshape(len(columns.choices), -1).T.ravel()))
-    values, _ = read_labels(table, Labels(column=columns.label), origin)
-    labels = np.where(own == 0, UNLABELLED, values).astype(np.int64)
-    wrong = (values != np.floor(values)) | (values < UNLABELLED) | (labels >= own)
+        counts = np.full(len(rows), len(columns.choices), np.int64)
+        order = np.arange(counts.sum()).reshape(len(columns.choices), -1).T.ravel()
+        texts = pa.concat_arrays([rows.texts(spec) for spec in columns.choices]).take(pa.array(order))
+    values, _ = read_labels(rows, Labels(column=columns.label))
+    labels = np.where(counts == 0, UNLABELLED, values).astype(np.int64)
+    wrong = (values != np.floor(values)) | (values < UNLABELLED) | (labels >= counts)
     if wrong.any():
         index = int(np.argmax(wrong))
-        origin.fail(
+        rows.origin.fail(
             index,
-            f"has label {values[index]:g}, but the numbers of its {own[index]} choices are 0 to "
-            f"{own[index] - 1}: correct it, or give -1 where there is no label",
+            f"has label {values[index]:g}, but the numbers of its {counts[index]} choices are 0 to "
+            f"{counts[index] - 1}: correct it, or use -1 where there is no label",
         )
-    return _Rows(
-        read_texts(table, columns.text, origin),
-        choices,
-        np.maximum(own, 1),
-        labels,
-        first_status((Status.ANSWER_NOT_FOUND, own == 0), (Status.UNLABELLED, labels == UNLABELLED)),
-        [json.dumps({"label": label}) for label in labels.tolist()],
-    )
+    statuses = [(Status.ANSWER_NOT_FOUND, counts == 0), (Status.UNLABELLED, labels == UNLABELLED)]
+    references = [json.dumps({"label": label}) for label in labels.tolist()]
+    return _Choices(texts, np.maximum(counts, 1), labels, statuses, references)
 
 
-def _read_cloze(table: pa.Table, columns: ClozeColumns, for_training: bool, origin: Origin) -> _Rows:
-    queries = require_text(read_column(table, columns.query, origin), columns.query, origin).to_pylist()
-    entities = read_text_lists(table, columns.choices, origin).to_pylist()
-    answers = read_text_lists(table, columns.answers, origin, may_lack=True).to_pylist()
-    filled: list[str] = []
-    counts, labels, references = [], [], []
-    for index, (query, given, gold) in enumerate(zip(queries, entities, answers, strict=True)):
+def _read_cloze(rows: SourceRows, columns: ClozeColumns, for_training: bool) -> _Choices:
+    queries = rows.texts(columns.query).to_pylist()
+    entities = rows.text_lists(columns.choices).to_pylist()
+    answers = rows.text_lists(columns.answers, may_lack=True).to_pylist()
+    texts: list[str] = []
+    counts, right_numbers, references = [], [], []
+    for index, (query, names, gold) in enumerate(zip(queries, entities, answers, strict=True)):
         if columns.placeholder not in query:
-            origin.fail(
-                index, f"has no {columns.placeholder!r} in its {columns.query!r}: correct or remove it"
-            )
-        choices = list(dict.fromkeys(given)) or [""]
+            problem = f"has no {columns.placeholder!r} in its {columns.query!r}: correct or remove it"
+            rows.origin.fail(index, problem)
+        choices = list(dict.fromkeys(names)) or [""]
         right = right_choices(choices, gold)
         if for_training:
             choices = [choice for number, choice in enumerate(choices) if number not in right[1:]]
-        filled += [query.replace(columns.placeholder, choice) for choice in choices]
+        texts += [query.replace(columns.placeholder, choice) for choice in choices]
         counts.append(len(choices))
-        labels.append(right[0] if right else UNLABELLED)
+        right_numbers.append(right[0] if right else UNLABELLED)
         reference = {"answers": gold, "choices": choices, "query": query}
         references.append(json.dumps(reference, ensure_ascii=False))
-    found = np.array(labels, np.int64)
-    return _Rows(
-        read_texts(table, columns.passage, origin),
-        pa.array(filled, pa.string()),
-        np.array(counts, np.int64),
-        found,
-        first_status(
-            (Status.MISSING_ANSWER, np.array([not gold for gold in answers], np.bool_)),
-            (Status.ANSWER_NOT_FOUND, found == UNLABELLED),
-        ),
-        references,
-    )
+    labels = np.array(right_numbers, np.int64)
+    statuses = [
+        (Status.MISSING_ANSWER, np.array([not gold for gold in answers], np.bool_)),
+        (Status.ANSWER_NOT_FOUND, labels == UNLABELLED),
+    ]
+    return _Choices(pa.array(texts, pa.string()), np.array(counts, np.int64), labels, statuses, references)
 
 
 def right_choices(choices: Sequence[str], answers: Sequence[str]) -> list[int]:
-    """Numbers of the choices that are an answer; if none is spelt like one, of those that differ in case."""
+    """Numbers of the choices that equal an answer; if none does, of those that differ only in case."""
     for fold in (str, str.casefold):
         wanted = set(map(fold, answers))
         right = [number for number, choice in enumerate(choices) if fold(choice) in wanted]

@@ -1,44 +1,42 @@
-"""Extractive questions: where in the context the answer begins and ends, over windows of the context."""
+"""Extractive questions: where in the context the answer begins and ends, over windows of the context.
 
-from __future__ import annotations
+Shapes: N rows, W windows, K answer spans.
+"""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from pipeline.data.formats.answers import Place, given_answers, read_places
-from pipeline.data.formats.assembly import Encodings, Frame, Piece, assemble
-from pipeline.data.formats.encoded import EncodedRows, Status, first_status, rows_table
-from pipeline.data.formats.source import Origin, read_texts
-from pipeline.data.formats.tokens import Ints, Tokens, tokenize
-from pipeline.data.formats.windows import cut_windows, first_inside, keep_windows
+from pipeline.data.formats.answers import read_answers
+from pipeline.data.formats.encoding import Frame, Ints, assemble, ragged_ranges, tokenize
+from pipeline.data.formats.output import EncodedRows, Status
+from pipeline.data.formats.reading import SourceRows
 
 FORBIDDEN = -100  # the mark of a token at which no answer may begin or end
 BEGINS, ENDS = 1, 2  # added to 0, the mark of a token at which one may
-NO_ANSWER = BEGINS + ENDS  # at the first token of a window that holds no answer
+NO_ANSWER = BEGINS + ENDS  # at the first token of a window without an answer
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpanColumns:
-    """What is read of a row, and how its context is cut.
+    """Columns of a row, and how its context is cut.
 
     Attributes:
         question: Column or template.
         context: Column or template.
         answers: Column of the gold answers: texts, lists of texts, or SQuAD's structs `{text, answer_start}`.
-        detected: Column of MRQA's detected answers `{text, char_spans}`, whose ends are inclusive. Where
-            no column tells the places, the context is searched for the answers' text.
-        unanswerable: Whether a row that tells of no answer, by an empty text or list, has none (SQuAD 2): it is trained
-            on with every window pointing at its first token. Otherwise its answer is missing.
+        detected: Column of MRQA's detected answers `{text, char_spans}`, whose ends are inclusive. If no
+            column states the spans, the context is searched for the answers' text.
+        unanswerable: Whether an empty answer (text or list) means that the question has none (SQuAD 2): every
+            window is then trained to point at its first token. Otherwise the answer is missing.
         stride: Tokens of the context that neighbouring windows share; at most half a window.
         max_question_tokens: Tokens of a question that are kept, at most half of an encoding.
-        max_train_windows: Windows of a row that are trained on: those with the answer first, then in
-            order. In evaluation there is no limit.
+        max_train_windows: Largest number of a row's windows in training: those with the answer first, then
+            in order. Evaluation has no limit.
     """
 
     question: str = "question"
@@ -52,103 +50,111 @@ class SpanColumns:
 
 
 def encode(
-    table: pa.Table,
-    columns: SpanColumns,
-    tokenizer: Tokenizer,
-    max_seq_length: int,
-    *,
-    for_training: bool,
-    origin: Origin,
+    rows: SourceRows, columns: SpanColumns, tokenizer: Tokenizer, max_seq_length: int, *, for_training: bool
 ) -> EncodedRows:
     """Encodes N rows, one encoding for each window of a row's context.
 
-    A window's answer is the first of the row's places that lies whole in it, the places of the first
-    answer coming first; where a place begins or ends within a token, the whole token counts. A window
-    without one points at its first token.
-    Arguments and errors as in `pipeline.data.formats.text.encode`; also ValueError for a tokenizer that sets
-    no special token before a text.
+    A window's answer is the first of the row's spans that it contains, the spans of the first answer
+    coming first; a span that begins or ends within a token includes it. A window without an answer points
+    at its first token, so a tokenizer that adds no token before a text is refused with ValueError.
     """
     frame = Frame.of(tokenizer, 2)
     if not len(frame.ids[0]):
         raise ValueError(
-            f"task {origin.task!r}: the tokenizer sets no token before a text, and a question without "
+            f"task {rows.origin.task!r}: the tokenizer adds no token before a text, and a question without "
             "answer needs one: choose a backbone with a first token such as [CLS]"
         )
-    room = frame.room(max_seq_length)
-    questions, contexts = (read_texts(table, spec, origin) for spec in (columns.question, columns.context))
-    texts = contexts.to_pylist()
-    gold, places = read_places(table, columns.answers, columns.detected, texts, origin)
+    room, count = frame.room(max_seq_length), len(rows)
+    questions, contexts = rows.texts(columns.question), rows.texts(columns.context)
+    answers = read_answers(rows, columns.answers, columns.detected, contexts.to_pylist())
     question, context = tokenize(questions, tokenizer), tokenize(contexts, tokenizer, spans=True)
 
-    question_lengths = np.minimum(question.lengths, min(columns.max_question_tokens, room // 2))
-    row, begin, lengths = cut_windows(context.lengths, room - question_lengths, columns.stride)
+    kept_question = np.minimum(question.lengths, min(columns.max_question_tokens, room // 2))
+    truncated = kept_question < question.lengths
+    row, begin, lengths = cut_windows(context.lengths, room - kept_question, columns.stride)
     begin = begin + context.first[row]
-    place_row, place_first, place_last = _token_places(places, context)
-    chosen = first_inside(row, begin, begin + lengths, place_row, place_first, place_last)
-    answered = np.bincount(row[chosen >= 0], minlength=len(texts)) > 0
-    truncated = question_lengths < question.lengths
+    span_row = np.repeat(np.arange(count), list(map(len, answers.spans)))
+    starts, ends = np.array(list(chain.from_iterable(answers.spans)), np.int64).reshape(-1, 2).T
+    first, last = context.locate(span_row, starts, ends)
+    valid = first <= last  # not so for a span without tokens
+    span_row, first, last = span_row[valid], first[valid], last[valid]
+    chosen = first_inside(row, begin, begin + lengths, span_row, first, last)
+    contained = np.isin(np.arange(count), row[chosen >= 0])
     if for_training:
         kept = keep_windows(row, chosen >= 0, columns.max_train_windows)
-        truncated |= np.bincount(row[~kept], minlength=len(texts)) > 0
+        truncated |= np.isin(np.arange(count), row[~kept])
         row, begin, lengths, chosen = row[kept], begin[kept], lengths[kept], chosen[kept]
 
     pieces = [
-        Piece(question, question.first[row], question_lengths[row]),
-        Piece(context, begin, lengths),
+        replace(question, lengths=kept_question).take(row),
+        replace(context, first=begin, lengths=lengths),
     ]
     encodings = assemble(frame, pieces)
     marks = np.where(encodings.piece == 1, np.int16(0), np.int16(FORBIDDEN))
     marks[encodings.first] = np.where(chosen < 0, NO_ANSWER, 0)
-    held = np.flatnonzero(chosen >= 0)
-    before = encodings.first + len(frame.ids[0]) + question_lengths[row] + len(frame.ids[1]) - begin
-    marks[before[held] + place_first[chosen[held]]] += BEGINS
-    marks[before[held] + place_last[chosen[held]]] += ENDS
-    unanswered = np.array([not answers for answers in gold], np.bool_)
-    answerless = unanswered & columns.unanswerable & given_answers(table, columns.answers, origin)
-    return EncodedRows(
-        rows_table(
-            encodings,
-            np.bincount(row, minlength=len(texts)),
-            marks=marks,
-            labels=np.zeros(len(texts), np.float32),
-            references=None if for_training else _references(encodings, row, context, marks, texts, gold),
-        ),
-        first_status(
-            (Status.MISSING_ANSWER, unanswered & ~answerless),
-            (Status.ANSWER_NOT_FOUND, ~unanswered & (np.bincount(place_row, minlength=len(texts)) == 0)),
-            (Status.ANSWER_CUT, ~unanswered & ~answered),
-            (Status.EMPTY_TEXT, question.lengths == 0),
-            (Status.UNANSWERABLE, answerless),
-        ),
-        truncated,
-    )
-
-
-def _token_places(places: Sequence[Sequence[Place]], context: Tokens) -> tuple[Ints, Ints, Ints]:
-    """Row, first and last token of each place that has tokens."""
-    row = np.repeat(np.arange(len(places)), [len(own) for own in places]).astype(np.int64)
-    characters = np.array([place for own in places for place in own], np.int64).reshape(-1, 2)
-    first, last = context.locate(row, characters[:, 0], characters[:, 1])
-    good = first <= last
-    return row[good], first[good], last[good]
-
-
-def _references(
-    encodings: Encodings,
-    row: Ints,
-    context: Tokens,
-    marks: NDArray[np.int16],
-    texts: Sequence[str],
-    gold: Sequence[Sequence[str]],
-) -> list[str]:
-    allowed = marks != FORBIDDEN
-    spans = encodings.spans(1, context)[allowed]
-    ends = np.cumsum(np.bincount(row[encodings.encoding[allowed]], minlength=len(texts)))
-    return (
-        [
-            json.dumps({"answers": answers, "context": text, "spans": own.tolist()}, ensure_ascii=False)
-            for answers, text, own in zip(gold, texts, np.split(spans, ends[:-1]), strict=True)
+    answered = np.flatnonzero(chosen >= 0)
+    shift = encodings.first + len(frame.ids[0]) + kept_question[row] + len(frame.ids[2]) - begin
+    marks[shift[answered] + first[chosen[answered]]] += BEGINS
+    marks[shift[answered] + last[chosen[answered]]] += ENDS
+    without = np.array([not texts for texts in answers.texts], np.bool_)
+    unanswerable = without & columns.unanswerable & answers.stated
+    statuses = [
+        (Status.MISSING_ANSWER, without & ~unanswerable),
+        (Status.ANSWER_NOT_FOUND, ~without & ~np.isin(np.arange(count), span_row)),
+        (Status.ANSWER_CUT, ~without & ~contained),
+        (Status.EMPTY_TEXT, question.lengths == 0),
+        (Status.UNANSWERABLE, unanswerable),
+    ]
+    references = None
+    if not for_training:
+        allowed = marks != FORBIDDEN
+        per_row = np.bincount(row[encodings.encoding[allowed]], minlength=count)
+        token_spans = np.split(encodings.spans(1, context)[allowed], np.cumsum(per_row)[:-1])
+        references = [
+            json.dumps({"answers": gold, "context": text, "spans": own.tolist()}, ensure_ascii=False)
+            for gold, text, own in zip(answers.texts, contexts.to_pylist(), token_spans, strict=False)
         ]
-        if texts
-        else []
-    )
+    per_row = np.bincount(row, minlength=count)
+    return EncodedRows.of(encodings, statuses, truncated, per_row=per_row, marks=marks, references=references)
+
+
+def cut_windows(lengths: Ints, room: Ints, stride: int) -> tuple[Ints, Ints, Ints]:
+    """Cuts texts into overlapping windows, so that the next window contains a short answer cut at one's end.
+
+    Args:
+        lengths: [N] tokens of the texts; an empty text has one empty window.
+        room: [N] tokens of the widest window, at least 1.
+        stride: Tokens that neighbouring windows share, as in the tokenizers library; at most half a window.
+
+    Returns:
+        Row, first token within its text and number of tokens of each window, each [W], in order.
+    """
+    step = room - np.minimum(stride, room // 2)
+    counts = 1 + np.maximum(0, -(-(lengths - room) // step))
+    row = np.repeat(np.arange(len(lengths)), counts)
+    first = ragged_ranges(np.zeros(len(counts), np.int64), counts) * step[row]
+    return row, first, np.minimum(room[row], lengths[row] - first)
+
+
+def first_inside(row: Ints, begin: Ints, end: Ints, span_row: Ints, first: Ints, last: Ints) -> Ints:
+    """[W] number of the first span of the window's row that lies inside the window, -1 where none does.
+
+    Args:
+        row, begin, end: [W] row of each window, position of its first token and after its last.
+        span_row, first, last: [K] row of each span, ascending, position of its first and of its last token.
+    """
+    low, high = np.searchsorted(span_row, [row, row + 1])
+    window, span = np.repeat(np.arange(len(row)), high - low), ragged_ranges(low, high - low)
+    inside = np.flatnonzero((first[span] >= begin[window]) & (last[span] < end[window]))
+    windows, earliest = np.unique(window[inside], return_index=True)
+    chosen = np.full(len(row), -1, np.int64)
+    chosen[windows] = span[inside[earliest]]
+    return chosen
+
+
+def keep_windows(row: Ints, answered: NDArray[np.bool_], limit: int) -> NDArray[np.bool_]:
+    """[W] whether a window is among the `limit` of its row: those with an answer first, then in order."""
+    order = np.lexsort((~answered, row))  # stable; rows ascend
+    kept = np.empty(len(order), np.bool_)
+    kept[order] = np.arange(len(order)) - np.searchsorted(row, row) < limit
+    return kept

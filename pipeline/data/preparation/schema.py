@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from pipeline.data.formats.encoded import COLUMNS
+from pipeline.data.formats import COLUMNS
 
 # One row of a prepared file: an example of a task, as one encoding or several (windows of a passage, choices).
 SCHEMA = pa.schema([("row_id", pa.int64()), *COLUMNS])  # row_id: index of the row in its source split

@@ -1,20 +1,29 @@
-"""Tokenizers of the formats' tests: a few words in pieces, a byte-level one, and a pretrained one."""
+"""Tokenizers of the formats' tests, and the format under test bound to one of them."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 
-TEXT = """what is where who was in of rome paris ada met saw runs because so cause effect 1755 , . ? - ' " $ ( )
+from tests.pipeline.data.formats.harness import Encode, encode_columns
+
+PIECES = """what is where who was in of rome paris ada met saw runs because so cause effect 1755 , . ? - ' " $ ( )
 x y z ##x ##y ##z ##o ##ing ##ed ##1 ##2"""
 
 
 @pytest.fixture(scope="session")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory, make_tokenizer: Callable[..., str]) -> Tokenizer:
-    """WordPiece of a few words; `xyz` are three tokens, `runs` is one and `dogs` two."""
-    folder = Path(make_tokenizer(tmp_path_factory.mktemp("formats"), *TEXT.split()))
+    """WordPiece of a few words; `xyz` has three tokens, `runs` one and `dogs` two."""
+    folder = Path(make_tokenizer(tmp_path_factory.mktemp("formats"), *PIECES.split()))
     return Tokenizer.from_file(str(folder / "tokenizer.json"))
+
+
+@pytest.fixture(scope="session")
+def encode(tokenizer: Tokenizer) -> Encode:
+    """`encode_columns` with the tokenizer of a few words."""
+    return partial(encode_columns, tokenizer=tokenizer)
 
 
 @pytest.fixture(scope="session")
@@ -28,13 +37,10 @@ def byte_level() -> Tokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    backend.train_from_iterator(
-        ["the cat sat in the house", "who was the dog in Rome", "naïve cats"], trainer
-    )
+    texts = ["the cat sat in the house", "who was the dog in Rome", "naïve cats"]
+    backend.train_from_iterator(texts, trainer)
     backend.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>",
-        pair="<s> $A </s> </s> $B </s>",
-        special_tokens=[("<s>", 0), ("</s>", 1)],
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 1)]
     )
     return backend
 

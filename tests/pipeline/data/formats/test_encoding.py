@@ -1,4 +1,4 @@
-"""Encodings put together from pieces are what the tokenizer makes of the texts; characters find their tokens."""
+"""Assembled encodings equal the tokenizer's own; ranges of characters lead to the tokens that cover them."""
 
 import numpy as np
 import pyarrow as pa
@@ -7,9 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from pipeline.data.formats.assembly import Frame, longest_first
-from pipeline.data.formats.text import encode_texts
-from pipeline.data.formats.tokens import tokenize
+from pipeline.data.formats.encoding import Frame, encode_texts, longest_first, tokenize
 
 WORDS = ("the", "cat", "xyz", "naïve", "Rome,", "", " ", "\u200d", "中文", "runs-of", "😀", "e\u0301x")
 TEXT = st.lists(st.sampled_from(WORDS), max_size=9).map(" ".join)
@@ -22,29 +20,22 @@ def tokenizers(tokenizer: Tokenizer, byte_level: Tokenizer) -> dict[str, Tokeniz
 
 
 @KINDS
-@given(texts=st.lists(TEXT, min_size=1, max_size=6), length=st.integers(6, 20))
-@settings(max_examples=60, deadline=None)
-def test_a_text_is_encoded_as_the_tokenizer_does(
-    tokenizers: dict[str, Tokenizer], kind: str, texts: list[str], length: int
+@given(
+    texts=st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=6),
+    pairs=st.booleans(),
+    length=st.integers(6, 20),
+)
+@settings(max_examples=80, deadline=None)
+def test_texts_and_pairs_are_encoded_and_cut_as_by_the_tokenizer(
+    tokenizers: dict[str, Tokenizer], kind: str, texts: list[tuple[str, str]], pairs: bool, length: int
 ) -> None:
-    check(tokenizers[kind], [texts], length)
-
-
-@KINDS
-@given(texts=st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=6), length=st.integers(6, 20))
-@settings(max_examples=100, deadline=None)
-def test_a_pair_is_encoded_and_cut_as_the_tokenizer_does(
-    tokenizers: dict[str, Tokenizer], kind: str, texts: list[tuple[str, str]], length: int
-) -> None:
-    check(tokenizers[kind], [[first for first, _ in texts], [second for _, second in texts]], length)
-
-
-def check(tokenizer: Tokenizer, texts: list[list[str]], length: int) -> None:
-    tokens = [tokenize(pa.array(column, pa.string()), tokenizer) for column in texts]
-    encodings, cut = encode_texts(tokens, Frame.of(tokenizer, len(texts)), length)
+    tokenizer = tokenizers[kind]
+    columns = [list(column) for column in zip(*texts, strict=True)][: 1 + pairs]
+    tokens = [tokenize(pa.array(column, pa.string()), tokenizer) for column in columns]
+    encodings, cut = encode_texts(tokens, tokenizer, length)
     library = Tokenizer.from_str(tokenizer.to_str())
     library.enable_truncation(length, strategy="longest_first")
-    expected = library.encode_batch(texts[0] if len(texts) == 1 else list(zip(*texts, strict=True)))
+    expected = library.encode_batch(texts if pairs else columns[0])
     ends = np.cumsum(encodings.lengths)[:-1]
     assert [part.tolist() for part in np.split(encodings.ids, ends)] == [row.ids for row in expected]
     assert [part.tolist() for part in np.split(encodings.types, ends)] == [row.type_ids for row in expected]
@@ -54,6 +45,7 @@ def check(tokenizer: Tokenizer, texts: list[list[str]], length: int) -> None:
 
 
 @given(first=st.integers(0, 30), second=st.integers(0, 30), room=st.integers(2, 40))
+@settings(max_examples=50)
 def test_pairs_are_cut_to_fit_and_no_further(first: int, second: int, room: int) -> None:
     kept = longest_first(np.array([first]), np.array([second]), room)
     assert kept[0][0] + kept[1][0] == min(first + second, room)
@@ -61,8 +53,8 @@ def test_pairs_are_cut_to_fit_and_no_further(first: int, second: int, room: int)
 
 @KINDS
 @given(texts=st.lists(TEXT, min_size=1, max_size=5), data=st.data())
-@settings(max_examples=100, deadline=None)
-def test_characters_find_the_tokens_that_cover_them(
+@settings(max_examples=60, deadline=None)
+def test_characters_lead_to_the_tokens_that_cover_them(
     tokenizers: dict[str, Tokenizer], kind: str, texts: list[str], data: st.DataObject
 ) -> None:
     tokens = tokenize(pa.array(texts, pa.string()), tokenizers[kind], spans=True)
@@ -70,8 +62,8 @@ def test_characters_find_the_tokens_that_cover_them(
     start = data.draw(st.integers(0, len(texts[number]) + 3))
     end = data.draw(st.integers(start + 1, start + 12))
     [first], [last] = tokens.locate(np.array([number]), np.array([start]), np.array([end]))
-    own = range(tokens.first[number], tokens.first[number] + tokens.lengths[number])
-    covering = [at for at in own if tokens.spans[at, 0] < end and tokens.spans[at, 1] > start]
+    positions = range(tokens.first[number], tokens.first[number] + tokens.lengths[number])
+    covering = [at for at in positions if tokens.spans[at, 0] < end and tokens.spans[at, 1] > start]
     assert list(range(first, last + 1)) == covering
 
 
@@ -83,15 +75,10 @@ def test_equal_texts_are_tokenised_once_and_share_their_tokens(tokenizer: Tokeni
     assert tokens.take(np.array([1, 1])).lengths.tolist() == [3, 3]
 
 
-def test_no_texts_are_no_encodings(tokenizer: Tokenizer) -> None:
-    nothing = tokenize(pa.array([], pa.string()), tokenizer, spans=True)
-    encodings, cut = encode_texts([nothing, nothing], Frame.of(tokenizer, 2), 16)
-    assert len(encodings.ids) == len(encodings.lengths) == len(cut) == 0
-
-
 def test_a_length_without_room_for_a_token_of_each_text_is_refused(tokenizer: Tokenizer) -> None:
-    assert Frame.of(tokenizer, 2).room(5) == 2
+    frame = Frame.of(tokenizer, 2)
+    assert frame.room(5) == 2
     with pytest.raises(
         ValueError, match=r"max_seq_length 4 is too short for 2 text\(s\) a row: use 5 or more"
     ):
-        Frame.of(tokenizer, 2).room(4)
+        frame.room(4)
