@@ -17,7 +17,7 @@ from camtl import CaMtlConfig, CaMtlModel
 from pipeline.cluster import connection as cluster
 from pipeline.config import Settings
 from pipeline.data.checks import check_data
-from pipeline.data.preparation.prepared import read_labels
+from pipeline.data.preparation.prepared import read_label_column
 from pipeline.data.task_files import load_task_files
 from pipeline.experiments.assembly import load_data
 from pipeline.tasks.registry import resolve_tasks
@@ -82,7 +82,7 @@ def evaluate_model(folder: str | Path, settings: Settings) -> dict[str, Any]:
         held: Any = ray.put(evals)
         shares = ray.get([task.remote(*arguments, held, rank, count) for rank in range(count)])
     scores = measure(tasks, merge_shares(config.tasks, EvalSet.of_tables(config.tasks, evals), shares))
-    return {**scores, "majority": majority(tasks, [read_labels(split) for split in data.train], evals)}
+    return {**scores, "majority": majority(tasks, [read_label_column(split) for split in data.train], evals)}
 
 
 def write_scores(folder: str | Path, scores: Mapping[str, Any]) -> Path:

@@ -13,7 +13,7 @@ from pipeline.cluster import connection as cluster
 from pipeline.cluster import launch
 from pipeline.config import Settings
 from pipeline.data.checks import check_data
-from pipeline.data.preparation.prepared import read_labels
+from pipeline.data.preparation.prepared import read_label_column
 from pipeline.experiments.assembly import check_model, job_for, job_without_data, load_data, tasks_of
 from pipeline.runs.checkpoints.retry import retry_io
 from pipeline.runs.directory import create_or_resume_run, run_paths, validate_run
@@ -78,7 +78,7 @@ def train(
     for line in data.report:
         show(line)
     job = job_for(settings, tasks, tuple(split.rows for split in data.train))
-    baseline = majority(tasks, [read_labels(split) for split in data.train], data.evals)
+    baseline = majority(tasks, [read_label_column(split) for split in data.train], data.evals)
     make_fetch = make_local_fetch if settings.cluster.num_workers == 0 else make_ray_data_fetch
     fetch = make_fetch(data.train, settings.data.in_memory_bytes)
     run_dir, run_id = create_or_resume_run(settings, tags)

@@ -12,9 +12,8 @@ from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from pipeline.data.preparation.prepared import PreparedSplit, read_table, whole
+from pipeline.data.preparation.prepared import PreparedSplit, open_prepared, read_table
 from pipeline.sampling.arrays import Ints
 
 
@@ -59,7 +58,7 @@ class RowGroups:
 
 def _read_rows(path: str, rows: Ints) -> list[pa.Table]:
     """Rows of a file, ascending; one table for each of their row groups."""
-    with whole(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+    with open_prepared(path) as file:
         sizes = [file.metadata.row_group(index).num_rows for index in range(file.num_row_groups)]
         ends = np.cumsum(sizes)
         group_of_row = np.searchsorted(ends, rows, side="right")

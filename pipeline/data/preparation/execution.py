@@ -1,137 +1,114 @@
-"""Both stages of preparing splits on Ray: Ray Data reads and encodes blocks, then parts are written from them.
+"""Runs both stages of preparing splits on Ray: Ray Data encodes blocks, then parts are written from them.
 
-The writers of a split of up to `DIRECT_PARTS` parts take their rows out of its blocks in the object store, so they
-read the split as often as it has parts. A larger split is brought together by Ray Data's hash shuffle. That reads it
-once, but starts processes of its own for either of its halves, and seconds pass before the first row moves.
+The writers of a split of up to `DIRECT_PARTS` parts select their rows from its blocks in the object store, so they
+read the split once per part. Ray Data's hash shuffle groups a larger split. It reads the split once, but starts
+processes for each of its halves, which takes seconds before the first row moves.
 """
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import pickle
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import ray
 
-from pipeline.compat import RAY_DATA_PROGRESS
-from pipeline.data.preparation.parts import PROBLEM, Job, SplitPlan, encode_block, write_part
+from pipeline.data.preparation.parts import PROBLEM, EncodeTask, SplitSpec, encode_block, write_part
 
 if TYPE_CHECKING:
-    from ray import ObjectRef
-    from ray.data import Dataset
+    from ray.data import Dataset  # imported in functions, because writers' processes need no Ray Data
 
 DIRECT_PARTS = 16  # a million rows
 
 
 def execute(
-    jobs: Sequence[Job], plans: Sequence[SplitPlan], text: str, *, direct_parts: int = DIRECT_PARTS
+    tasks: Sequence[EncodeTask],
+    splits: Sequence[SplitSpec],
+    tokenizer: str,
+    *,
+    direct_parts: int = DIRECT_PARTS,
 ) -> list[dict[str, Any]]:
-    """Encodes blocks and writes parts.
+    """Encodes blocks and writes parts, with one progress bar on a terminal.
 
     Args:
-        jobs: The blocks.
-        plans: All splits that they belong to, by first part.
-        text: The tokenizer, from `tokenizer_json`.
-        direct_parts: Most parts of a split that does without the hash shuffle.
+        tasks: The blocks to encode.
+        splits: All splits that they belong to, by first part.
+        tokenizer: JSON from `tokenizer_json`.
+        direct_parts: Largest number of parts of a split that does not use the hash shuffle.
 
     Returns:
-        The rows of `write_part`, in any order; where a block cannot be used, perhaps not those of all parts.
+        The rows of `write_part`, in any order. Parts may be missing where a block has a problem.
     """
-    results: list[dict[str, Any]] = []
-    with _calm_ray_data():
-        for run, few in ((_direct, True), (_shuffled, False)):
-            own = [job for job in jobs if (len(job.split.parts()) <= direct_parts) == few]
-            if own and not any(result["part"] == PROBLEM for result in results):
-                results += run(own, plans, text)
+    from ray.data import DataContext
+
+    context = DataContext.get_current().copy()
+    context.enable_progress_bars = sys.stdout.isatty()
+    context.enable_operator_progress_bars = context.print_on_execution_start = False
+    small = [task for task in tasks if len(task.split.parts()) <= direct_parts]
+    large = [task for task in tasks if len(task.split.parts()) > direct_parts]
+    with DataContext.current(context):
+        results = _run_direct(small, splits, tokenizer) if small else []
+        if large and not any(result["part"] == PROBLEM for result in results):
+            results += _run_shuffled(large, splits, tokenizer)
     return results
 
 
-def _encoded(jobs: Sequence[Job], text: str) -> Dataset:
-    """The blocks' rows of `STAGED`."""
+def _encode(tasks: Sequence[EncodeTask], tokenizer: str) -> Dataset:
+    """Returns the blocks' rows of `STAGED`."""
     import ray.data
 
-    pickled = [{"job": pickle.dumps(job)} for job in jobs]
-    return ray.data.from_items(pickled, override_num_blocks=len(jobs)).map_batches(
-        partial(encode_block, text=text), batch_size=1, batch_format="pyarrow"
+    pickled = [{"task": pickle.dumps(task)} for task in tasks]
+    return ray.data.from_items(pickled, override_num_blocks=len(tasks)).map_batches(
+        partial(encode_block, tokenizer=tokenizer), batch_size=1, batch_format="pyarrow"
     )
 
 
-def _direct(jobs: Sequence[Job], plans: Sequence[SplitPlan], text: str) -> list[dict[str, Any]]:
-    """The writers read what they need of their split's blocks; each holds one part, as a shuffle's would."""
-    import ray
-
-    again = ray.remote(max_retries=-1)  # for tasks that are killed, as Ray Data does it
-    contents: Any = again(_parts_in)
-    write: Any = again(_write)
-    blocks = _encoded(jobs, text).to_arrow_refs()
-    blocks_of: dict[int, list[ObjectRef[pa.Table]]] = {}
-    for block, numbers in zip(blocks, ray.get([contents.remote(block) for block in blocks]), strict=True):
-        for number in numbers:
-            blocks_of.setdefault(number, []).append(block)
-    told = ray.put(plans)
+def _run_direct(
+    tasks: Sequence[EncodeTask], splits: Sequence[SplitSpec], tokenizer: str
+) -> list[dict[str, Any]]:
+    """Starts a writer per part, with references to the encoded blocks that have rows of it."""
+    remote = ray.remote(max_retries=-1)  # as Ray Data does for tasks that are killed
+    list_parts: Any = remote(_list_parts)
+    write: Any = remote(_write)
+    blocks = _encode(tasks, tokenizer).to_arrow_refs()
+    blocks_of: dict[int, list[ray.ObjectRef[pa.Table]]] = {}
+    for block, parts in zip(blocks, ray.get([list_parts.remote(block) for block in blocks]), strict=True):
+        for part in parts:
+            blocks_of.setdefault(part, []).append(block)
+    shared = ray.put(splits)
     results: list[dict[str, Any]] = ray.get(
-        [write.remote(number, own, told) for number, own in sorted(blocks_of.items())]
+        [write.remote(part, refs, shared) for part, refs in sorted(blocks_of.items())]
     )
     return results
 
 
-def _parts_in(block: pa.Table) -> list[int]:
-    numbers: list[int] = np.unique(block["part"].to_numpy()).tolist()
-    return numbers
+def _list_parts(block: pa.Table) -> list[int]:
+    parts: list[int] = np.unique(block["part"].to_numpy()).tolist()
+    return parts
 
 
-def _write(part: int, blocks: Sequence[ObjectRef[pa.Table]], plans: Sequence[SplitPlan]) -> dict[str, Any]:
-    import ray
-
-    # One block after another: together they may be more than the object store of a node holds.
+def _write(
+    part: int, blocks: Sequence[ray.ObjectRef[pa.Table]], splits: Sequence[SplitSpec]
+) -> dict[str, Any]:
+    # One block at a time: together they may exceed the object store of a node.
     rows = [block.filter(pc.equal(block["part"], part)) for block in map(ray.get, blocks)]
-    [result] = write_part(pa.concat_tables(rows), plans=plans).to_pylist()
-    return dict(result)
+    result: dict[str, Any] = write_part(pa.concat_tables(rows), splits=splits).to_pylist()[0]
+    return result
 
 
-def _shuffled(jobs: Sequence[Job], plans: Sequence[SplitPlan], text: str) -> list[dict[str, Any]]:
-    sizes = {job.split.first_part: len(job.split.parts()) for job in jobs}
+def _run_shuffled(
+    tasks: Sequence[EncodeTask], splits: Sequence[SplitSpec], tokenizer: str
+) -> list[dict[str, Any]]:
+    sizes = {task.split.first_part: len(task.split.parts()) for task in tasks}
     results: list[dict[str, Any]] = (
-        _encoded(jobs, text)
+        _encode(tasks, tokenizer)
         .groupby("part", num_partitions=sum(sizes.values()))
-        .map_groups(partial(write_part, plans=plans), batch_format="pyarrow")
+        .map_groups(partial(write_part, splits=splits), batch_format="pyarrow")
         .take_all()
     )
     return results
-
-
-@contextlib.contextmanager
-def _calm_ray_data() -> Iterator[None]:
-    """One progress bar on a terminal, none elsewhere, and no word but warnings."""
-    import ray.data
-
-    context = ray.data.DataContext.get_current()
-    shown = {
-        "enable_progress_bars": sys.stdout.isatty(),
-        "enable_operator_progress_bars": False,
-        "print_on_execution_start": False,
-    }
-    levels = {
-        logging.getLogger("ray.data"): logging.WARNING,
-        RAY_DATA_PROGRESS: logging.ERROR,
-    }
-    shown_before = {name: getattr(context, name) for name in shown}
-    levels_before = {log: log.level for log in levels}
-    try:
-        _apply(context, shown, levels)
-        yield
-    finally:
-        _apply(context, shown_before, levels_before)
-
-
-def _apply(context: object, shown: Mapping[str, bool], levels: Mapping[logging.Logger, int]) -> None:
-    for name, value in shown.items():
-        setattr(context, name, value)
-    for log, level in levels.items():
-        log.setLevel(level)

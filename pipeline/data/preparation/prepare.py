@@ -1,9 +1,9 @@
-"""Source rows to tokenised, shuffled Parquet with a manifest, re-used while nothing changed.
+"""Converts source rows to tokenised, shuffled Parquet with a manifest; re-uses what is unchanged.
 
-A task's folder is named after the task and a fingerprint of everything that shapes its rows. It is built
-beside its place and renamed when whole, so what has the name is complete. All splits that are to be built
-go through one execution: blocks are read and encoded in parallel, then brought together by part
-(`parts.py`, `execution.py`). On a cluster the folder of prepared data has to be one that all nodes reach.
+A task's folder is named after the task and a fingerprint of everything that shapes its rows. It is built under a
+temporary name beside its path and renamed when complete. One execution builds all splits: blocks are read and
+encoded in parallel, then written by part (`parts.py`, `execution.py`). On a cluster all nodes must reach the folder
+of prepared data.
 """
 
 from __future__ import annotations
@@ -27,22 +27,13 @@ import numpy as np
 from pipeline.data.columns import columns_of
 from pipeline.data.formats import duplicate_ids, texts_per_encoding
 from pipeline.data.preparation.execution import execute
-from pipeline.data.preparation.parts import Job, SplitPlan
-from pipeline.data.preparation.prepared import (
-    MANIFEST,
-    PreparedSplit,
-    PreparedTask,
-    check_tokenizer,
-    load_prepared,
-    read_table,
-)
+from pipeline.data.preparation.parts import EncodeTask, SplitSpec
+from pipeline.data.preparation.prepared import MANIFEST, PreparedTask, load_prepared
 from pipeline.data.preparation.report import describe
 from pipeline.data.preparation.schema import SCHEMA_VERSION
 from pipeline.data.sources.base import Source, used_splits
 from pipeline.data.tokenization import check_max_seq_length, tokenizer_fingerprint, tokenizer_json
 from pipeline.tasks.base import Task
-
-__all__ = ["PreparedSplit", "PreparedTask", "check_tokenizer", "load_prepared", "prepare", "read_table"]
 
 logger = logging.getLogger(__name__)
 
@@ -57,22 +48,22 @@ def prepare(
     max_eval_rows: int | None,
     prepared_dir: str,
 ) -> dict[str, PreparedTask]:
-    """Prepares what is not prepared yet. Ray has to be initialised, and one CPU of it free.
+    """Prepares the tasks that are not prepared yet. Ray must be initialised, with one free CPU.
 
     Args:
         tasks: Tasks of the run.
-        source: Where their rows come from.
+        source: Source of their rows.
         tokenizer: Hub id or folder of a fast tokenizer.
-        max_seq_length: Longest row in tokens; longer ones are cut.
+        max_seq_length: Longest encoding in tokens; longer ones are cut.
         max_train_rows: Training rows kept per task; None keeps all.
         max_eval_rows: Rows kept per evaluation split; None keeps all.
-        prepared_dir: Folder for the tasks' folders.
+        prepared_dir: Parent folder of the tasks' folders.
 
     Returns:
         {task: prepared data}, in the order of `tasks`.
 
     Raises:
-        ValueError: A wrong setting, or a fault in the data; one line that names it and the mend.
+        ValueError: A setting or the data is wrong; one line that names the fault and the remedy.
     """
     for name, limit in (("max_train_rows", max_train_rows), ("max_eval_rows", max_eval_rows)):
         if limit is not None and limit < 1:
@@ -80,99 +71,98 @@ def prepare(
     text = tokenizer_json(tokenizer)
     root = Path(prepared_dir).expanduser().absolute()
     ready: dict[str, PreparedTask] = {}
-    builds: list[_Build] = []
+    folders: list[_TaskFolder] = []
     for task in tasks:
         check_max_seq_length(text, max_seq_length, texts_per_encoding(columns_of(task)))
         shaped_by = {
             "schema_version": SCHEMA_VERSION,
-            "tokenizer_fingerprint": tokenizer_fingerprint(text),
             "max_seq_length": longest_encoding(task, max_seq_length),
             "max_train_rows": max_train_rows,
             "max_eval_rows": max_eval_rows,
             "source_fingerprint": source.fingerprint(task),
         }
-        fingerprint = _fingerprint(task, shaped_by)
+        fingerprint = _fingerprint(task, {"tokenizer_fingerprint": tokenizer_fingerprint(text), **shaped_by})
         directory = root / f"{task.name}-{fingerprint[:12]}"
         if directory.exists():
             try:
-                found = load_prepared(directory)
-                if found.manifest.get("fingerprint") == fingerprint:
-                    ready[task.name] = found
+                prepared = load_prepared(directory)
+                if prepared.manifest.get("fingerprint") == fingerprint:
+                    ready[task.name] = prepared
                     continue
             except ValueError as error:
                 logger.warning("%s: it is prepared again", str(error).rpartition(": ")[0])
-        shaped_by["tokenizer"] = {"name": tokenizer, "fingerprint": shaped_by.pop("tokenizer_fingerprint")}
-        manifest = {"task": task.name, "fingerprint": fingerprint, **shaped_by}
-        builds.append(_Build(task, directory, root / f".{directory.name}.{uuid.uuid4().hex[:8]}", manifest))
+        made_with = {"name": tokenizer, "fingerprint": tokenizer_fingerprint(text)}
+        manifest = {"task": task.name, "fingerprint": fingerprint, **shaped_by, "tokenizer": made_with}
+        temporary = root / f".{directory.name}.{uuid.uuid4().hex[:8]}"
+        folders.append(_TaskFolder(task, directory, temporary, manifest))
     try:
-        jobs = _plan(builds, source, max_seq_length, max_train_rows, max_eval_rows)
-        _build(builds, jobs, text)
-        ready |= {build.task.name: build.publish() for build in builds}
+        if folders:
+            _write_folders(folders, _plan(folders, source), text)
+        ready |= {folder.task.name: folder.publish() for folder in folders}
     except OSError as error:
         raise ValueError(
             f"prepared_dir {prepared_dir!r} cannot be written ({error.strerror}): "
             "choose another folder or make room"
         ) from error
     finally:
-        for build in builds:
-            shutil.rmtree(build.temporary, ignore_errors=True)
+        for folder in folders:
+            shutil.rmtree(folder.temporary, ignore_errors=True)
     return {task.name: ready[task.name] for task in tasks}
 
 
 def longest_encoding(task: Task, max_seq_length: int) -> int:
-    """Longest encoding of a task in tokens: its own limit, where that is less than the run's."""
+    """Returns the task's limit of tokens per encoding, or the run's where that is less."""
     return min(max_seq_length, task.max_seq_length or max_seq_length)
 
 
 @dataclass
-class _Build:
-    """A task's folder on its way."""
+class _TaskFolder:
+    """A task's folder, built in `temporary`."""
 
     task: Task
     directory: Path
     temporary: Path
     manifest: dict[str, Any]
-    plans: list[SplitPlan] = field(default_factory=list)
+    splits: list[SplitSpec] = field(default_factory=list)
 
     def finish(self, results: Mapping[int, dict[str, Any]]) -> None:
-        """Writes the manifest from what the parts' writers told. It is the last file of the folder."""
+        """Writes the manifest, the folder's last file, from the results of `write_part` by part number."""
         splits = {}
-        for plan in self.plans:
-            files = {file: results[plan.first_part + index] for index, file in enumerate(plan.parts())}
-            for file, rows in plan.parts().items():
-                if files[file]["source_rows"] != rows:
-                    raise RuntimeError(
-                        f"Ray Data gave {files[file]['source_rows']} of {rows} rows of {plan.name}/{file}"
-                    )
+        for split in self.splits:
+            files = {file: results[split.first_part + index] for index, file in enumerate(split.parts())}
+            parts = list(files.values())
             report = Counter[str]()
-            for part in files.values():
+            for part, (file, rows) in zip(parts, split.parts().items(), strict=True):
+                if part["source_rows"] != rows:
+                    raise RuntimeError(
+                        f"Ray Data gave {part['source_rows']} of {rows} rows of {split.name}/{file}"
+                    )
                 report.update(part["report"])
-            told = {reason: count for reason, count in report.items() if count}
-            splits[plan.name] = {
-                "rows": sum(part["rows"] for part in files.values()),
-                "source_rows": plan.kept_rows,
-                "report": told,
+            entry = {
+                "rows": sum(part["rows"] for part in parts),
+                "source_rows": split.kept_rows,
+                "report": dict(+report),  # without zeros
                 "files": {
                     file: {key: part[key] for key in ("rows", "sha256")} for file, part in files.items()
                 },
-                "tokens": sum(part["tokens"] for part in files.values()),
-                "truncated": sum(part["truncated"] for part in files.values()),
-                "duplicate_ids": duplicate_ids([part["ids"] for part in files.values()]),
+                "tokens": sum(part["tokens"] for part in parts),
+                "truncated": sum(part["truncated"] for part in parts),
+                "duplicate_ids": duplicate_ids([part["ids"] for part in parts]),
             }
-            if not splits[plan.name]["rows"]:
+            if not entry["rows"]:
                 raise ValueError(
-                    f"task {self.task.name!r}: none of the {plan.kept_rows} rows of split {plan.name!r} can be "
-                    f"used ({describe(told)}): correct the rows or the task's columns"
+                    f"task {self.task.name!r}: none of the {split.kept_rows} rows of split {split.name!r} can "
+                    f"be used ({describe(+report)}): correct the rows or the task's columns"
                 )
-            if plan.num_labels is not None:
-                counts = zip(*(part["label_counts"] for part in files.values()), strict=True)
-                splits[plan.name]["label_counts"] = [sum(count) for count in counts]
+            if split.num_labels is not None:
+                entry["label_counts"] = np.sum([part["label_counts"] for part in parts], axis=0).tolist()
+            splits[split.name] = entry
         self.manifest["splits"] = splits
         (self.temporary / MANIFEST).write_text(json.dumps(self.manifest, indent=2) + "\n", encoding="utf-8")
 
     def publish(self) -> PreparedTask:
-        """Renames the folder into its place, unless another process has put a whole one there."""
-        with contextlib.suppress(OSError):  # there is something in the place
+        """Renames the folder to its path, unless another process has put a complete one there."""
+        with contextlib.suppress(OSError):  # the path exists
             os.replace(self.temporary, self.directory)
         with contextlib.suppress(ValueError):
             return load_prepared(self.directory)
@@ -184,30 +174,25 @@ class _Build:
 
 
 def _fingerprint(task: Task, shaped_by: Mapping[str, object]) -> str:
-    # What is read of a task shapes its rows; where its files lie, what is measured and what is told does not.
+    # The paths of files, the metrics and the description do not shape rows.
     columns = columns_of(task)
-    read = {
+    shaped_by = {
         "kind": type(columns).__name__,
         "columns": dataclasses.asdict(columns),
         "task": task.name,
         "id_column": task.id_column,
         "splits": [task.train_split, *(split for split, _ in task.eval_splits)],
+        **shaped_by,
     }
-    return hashlib.sha256(json.dumps({**read, **shaped_by}, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(shaped_by, sort_keys=True).encode()).hexdigest()
 
 
-def _plan(
-    builds: Sequence[_Build],
-    source: Source,
-    max_seq_length: int,
-    max_train_rows: int | None,
-    max_eval_rows: int | None,
-) -> list[Job]:
-    """Makes the folders and the jobs: one for each block that has a row to keep."""
-    jobs: list[Job] = []
+def _plan(folders: Sequence[_TaskFolder], source: Source) -> list[EncodeTask]:
+    """Makes the folders and an `EncodeTask` for each block that has a row to keep."""
+    encode_tasks: list[EncodeTask] = []
     first_part = 0
-    for build in builds:
-        task = build.task
+    for folder in folders:
+        task, manifest = folder.task, folder.manifest
         for name in used_splits(task, source.splits(task)):
             blocks = source.blocks(task, name)
             rows = sum(block.rows for block in blocks)
@@ -216,50 +201,50 @@ def _plan(
                     f"task {task.name!r}: split {name!r} of {task.dataset}/{task.config} is empty: "
                     "add rows or leave the task out"
                 )
-            limit = max_train_rows if name == task.train_split else max_eval_rows
-            directory = build.temporary / name
+            for_training = name == task.train_split
+            directory = folder.temporary / name
             directory.mkdir(parents=True)
-            plan = SplitPlan(
+            split = SplitSpec(
                 task=task.name,
                 name=name,
                 columns=columns_of(task),
-                max_seq_length=longest_encoding(task, max_seq_length),
+                max_seq_length=manifest["max_seq_length"],
                 id_column=task.id_column,
                 num_labels=task.head.num_labels if task.head.has_classes else None,
-                for_training=name == task.train_split,
+                for_training=for_training,
                 source_rows=rows,
-                kept_rows=min(rows, limit or rows),
+                kept_rows=min(rows, manifest["max_train_rows" if for_training else "max_eval_rows"] or rows),
                 first_part=first_part,
                 directory=str(directory),
             )
-            build.plans.append(plan)
-            first_part += len(plan.parts())
+            folder.splits.append(split)
+            first_part += len(split.parts())
             for block in blocks:
-                if (plan.positions(block) < plan.kept_rows).any():
-                    jobs.append(Job(len(jobs), plan, block))
-    return jobs
+                if (split.positions(block) < split.kept_rows).any():
+                    encode_tasks.append(EncodeTask(len(encode_tasks), split, block))
+    return encode_tasks
 
 
-def _build(builds: Sequence[_Build], jobs: Sequence[Job], text: str) -> None:
-    """Runs the jobs as one execution, and completes the folders."""
-    if not builds:
-        return
-    plans = [plan for build in builds for plan in build.plans]
-    paths = [os.path.join(plan.directory, file) for plan in plans for file in plan.parts()]
-    names = ", ".join(build.task.name for build in builds)
-    logger.info("Preparing %s: %d rows", names, sum(plan.kept_rows for plan in plans))
-    results = execute(jobs, plans, text)
-    parts = {
-        result["part"]: {**json.loads(result["result"]), "ids": np.frombuffer(result["ids"], np.uint64)}
-        for result in results
+def _write_folders(
+    folders: Sequence[_TaskFolder], encode_tasks: Sequence[EncodeTask], tokenizer: str
+) -> None:
+    """Runs one execution for all folders and writes their manifests."""
+    splits = [split for folder in folders for split in folder.splits]
+    names = ", ".join(folder.task.name for folder in folders)
+    logger.info("Preparing %s: %d rows", names, sum(split.kept_rows for split in splits))
+    results = {
+        row["part"]: {**json.loads(row["result"]), "ids": np.frombuffer(row["ids"], np.uint64)}
+        for row in execute(encode_tasks, splits, tokenizer)
     }
-    for number in sorted(parts):  # faults in the data are of part -1, so the first
-        if "problem" in parts[number]:
-            raise ValueError(parts[number]["problem"])
-    missing = next((path for path in paths if not os.path.isfile(path)), None)
-    if missing:
-        raise ValueError(
-            f"{missing} was written by another node: set data.prepared_dir to a folder that all nodes share"
-        )
-    for build in builds:
-        build.finish(parts)
+    for part in sorted(results):  # faults in the data come first: they are part -1
+        if "problem" in results[part]:
+            raise ValueError(results[part]["problem"])
+    for split in splits:
+        for file in split.parts():
+            if not os.path.isfile(path := os.path.join(split.directory, file)):
+                raise ValueError(
+                    f"{path} was written by another node: "
+                    "set data.prepared_dir to a folder that all nodes share"
+                )
+    for folder in folders:
+        folder.finish(results)

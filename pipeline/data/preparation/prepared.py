@@ -1,6 +1,6 @@
-"""Prepared data as those who use it see it: a folder per task, its splits, their token rows.
+"""Prepared data on disk: a folder per task, its splits and their token rows.
 
-This file and what it imports stay free of torch: tasks that fetch rows start without it.
+This module imports no torch, even indirectly: Ray tasks that fetch rows start without it.
 """
 
 from __future__ import annotations
@@ -16,22 +16,23 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.data.preparation.schema import SCHEMA, SCHEMA_VERSION
-from pipeline.data.tokenization import tokenizer_fingerprint, tokenizer_json
+from pipeline.data.preparation.schema import SCHEMA_VERSION
 from pipeline.errors import first_line
 
 MANIFEST = "manifest.json"
-LABEL_ROWS = 1_000_000  # of a larger split, the labels of so many tell what the labels are
+LABEL_ROWS = 1_000_000  # of a larger split, so many shuffled labels suffice for their distribution
 
 
 @dataclass(frozen=True)
 class PreparedSplit:
-    """A split's rows, in their shuffled order, over its absolute `files`.
+    """A split's rows, in their shuffled order.
 
     Attributes:
-        task, split: Names.
-        rows: In all files.
-        tokens: In all rows.
+        task: Name of the task.
+        split: Name of the split.
+        rows: Number of rows in all files.
+        tokens: Number of tokens in all rows.
+        files: Absolute paths, in order.
         file_rows: Rows of each file.
     """
 
@@ -44,7 +45,7 @@ class PreparedSplit:
 
     @property
     def bytes(self) -> int:
-        """What the rows take in memory, marks and references left out.
+        """Size of the rows in memory, without marks and references.
 
         A token has an id and a type; a row an id, a label, an encoding's length and five offsets.
         """
@@ -53,7 +54,7 @@ class PreparedSplit:
 
 @dataclass(frozen=True)
 class PreparedTask:
-    """A task's folder of prepared data, and what its manifest says."""
+    """A task's folder of prepared data with its manifest."""
 
     name: str
     directory: str
@@ -66,41 +67,33 @@ def load_prepared(directory: str | Path) -> PreparedTask:
     """Opens a task's folder of prepared data.
 
     Raises:
-        ValueError: The folder is not whole: no manifest, one of another version, or a part file that is
+        ValueError: The folder is incomplete: no manifest, one of another version, or a part file that is
             missing, cut short or of another row count.
     """
     folder = Path(directory).absolute()
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        task = manifest["task"]
         if manifest["schema_version"] != SCHEMA_VERSION:
             raise ValueError(f"schema version {manifest['schema_version']}, not {SCHEMA_VERSION}")
         splits = []
         for name, split in manifest["splits"].items():
             files = {str(folder / name / file): part["rows"] for file, part in split["files"].items()}
             for file, rows in files.items():
-                found = pq.read_metadata(file).num_rows
-                if found != rows:
-                    raise ValueError(f"{file} has {found} rows, not {rows}")
-            splits.append(
-                PreparedSplit(
-                    manifest["task"],
-                    name,
-                    split["rows"],
-                    split["tokens"],
-                    tuple(files),
-                    tuple(files.values()),
-                )
-            )
+                if (actual := pq.read_metadata(file).num_rows) != rows:
+                    raise ValueError(f"{file} has {actual} rows, not {rows}")
+            file_rows = tuple(files.values())
+            splits.append(PreparedSplit(task, name, split["rows"], split["tokens"], tuple(files), file_rows))
         train, *evals = splits
-        return PreparedTask(manifest["task"], str(folder), train, tuple(evals), manifest)
+        return PreparedTask(task, str(folder), train, tuple(evals), manifest)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
         raise ValueError(
-            f"prepared data {folder} is not whole ({first_line(error)}): delete it to prepare again"
+            f"prepared data {folder} is incomplete ({first_line(error)}): delete it to prepare again"
         ) from error
 
 
 def read_table(split: PreparedSplit) -> pa.Table:
-    """All rows of a split in their order: `pipeline.data.preparation.schema.SCHEMA`.
+    """Reads all rows of a split in their order, as `pipeline.data.preparation.schema.SCHEMA`.
 
     Raises:
         ValueError: A file is corrupt (its pages carry checksums), cut short or missing.
@@ -108,52 +101,37 @@ def read_table(split: PreparedSplit) -> pa.Table:
     return _read(split.files)
 
 
-def read_labels(split: PreparedSplit) -> pa.Table:
-    """The column `label`, of the first million rows at least: they are shuffled.
+def read_label_column(split: PreparedSplit) -> pa.Table:
+    """Reads the column `label` of all rows, or of the first files with `LABEL_ROWS` rows.
 
     Raises:
-        ValueError: As `read_table` does.
+        ValueError: As in `read_table`.
     """
-    before = [end - rows for end, rows in zip(accumulate(split.file_rows), split.file_rows, strict=True)]
-    return _read(
-        [file for file, rows in zip(split.files, before, strict=True) if rows < LABEL_ROWS], ["label"]
-    )
+    starts = accumulate(split.file_rows[:-1], initial=0)
+    files = [file for file, start in zip(split.files, starts, strict=True) if start < LABEL_ROWS]
+    return _read(files, ["label"])
 
 
 def _read(files: Sequence[str], columns: list[str] | None = None) -> pa.Table:
     tables = []
-    for file in files:
-        with whole(file):
-            tables.append(
-                pq.read_table(
-                    file, columns=columns, schema=SCHEMA, partitioning=None, page_checksum_verification=True
-                )
-            )
-    table: pa.Table = pa.concat_tables(tables)
-    return table
+    for path in files:
+        with open_prepared(path) as file:
+            tables.append(file.read(columns))
+    return pa.concat_tables(tables)
 
 
 @contextlib.contextmanager
-def whole(file: str) -> Iterator[None]:
-    """Whatever goes wrong with reading a prepared file becomes a ValueError that names it and the mend."""
+def open_prepared(path: str) -> Iterator[pq.ParquetFile]:
+    """Opens a prepared file with checks of its checksums; errors become a ValueError that names it."""
     try:
-        yield
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            yield file
     except FileNotFoundError as error:
         raise ValueError(
-            f"prepared file {file} is not there: set data.prepared_dir to a folder that all nodes share"
+            f"prepared file {path} does not exist: set data.prepared_dir to a folder that all nodes share"
         ) from error
     except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         raise ValueError(
-            f"prepared file {file} is corrupt or cut short: "
-            f"delete {Path(file).parents[1]} to prepare it again"
+            f"prepared file {path} is corrupt or cut short: "
+            f"delete {Path(path).parents[1]} to prepare it again"
         ) from error
-
-
-def check_tokenizer(prepared: PreparedTask, tokenizer: str) -> None:
-    """Raises ValueError, naming both, where prepared data was made with another tokenizer than this."""
-    made_with = prepared.manifest["tokenizer"]
-    if tokenizer_fingerprint(tokenizer_json(tokenizer)) != made_with["fingerprint"]:
-        raise ValueError(
-            f"prepared data {prepared.directory} was made with tokenizer {made_with['name']!r}, "
-            f"which differs from {tokenizer!r}: prepare the data again with that one"
-        )

@@ -1,4 +1,4 @@
-"""What became of the rows of prepared data, for a person."""
+"""Reports on the rows of prepared data, as text."""
 
 from __future__ import annotations
 
@@ -9,26 +9,27 @@ from pipeline.data.preparation.prepared import PreparedTask
 
 
 def describe(report: Mapping[str, int]) -> str:
-    """What was found in rows, in words: "3 answer not found, 1 unlabelled"."""
+    """Returns counts by status as text, such as "3 answer not found, 1 unlabelled"."""
     return ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in report.items())
 
 
 def remarks(split: Mapping[str, Any]) -> str:
-    """A split's manifest in words: rows left out, odd, cut, with repeated ids; empty where all is plain."""
-    left_out = split["source_rows"] - split["rows"]
-    parts = [f"{left_out:,} left out"] if left_out else []
-    parts += [describe(split["report"])] if split["report"] else []
-    parts += [f"{split['truncated']:,} cut short"] if split["truncated"] else []
-    repeated = split["duplicate_ids"]
-    parts += [f"{repeated:,} with the id of an earlier row"] if repeated else []
-    return "; ".join(parts)
+    """Lists what a split's manifest has of rows left out, odd, cut or with repeated ids; may be empty."""
+    left_out, repeated = split["source_rows"] - split["rows"], split["duplicate_ids"]
+    parts = [
+        f"{left_out:,} left out" if left_out else "",
+        describe(split["report"]),
+        f"{split['truncated']:,} cut short" if split["truncated"] else "",
+        f"{repeated:,} with the id of an earlier row" if repeated else "",
+    ]
+    return "; ".join(filter(None, parts))
 
 
 def report_lines(prepared: Mapping[str, PreparedTask]) -> list[str]:
-    """A line for every split of which there is something to say."""
+    """Returns a line for every split that has remarks."""
     return [
-        f"  {task}, {name}: {said} (of {split['source_rows']:,} rows)"
-        for task, found in prepared.items()
-        for name, split in found.manifest["splits"].items()
-        if (said := remarks(split))
+        f"  {task}, {name}: {text} (of {split['source_rows']:,} rows)"
+        for task, data in prepared.items()
+        for name, split in data.manifest["splits"].items()
+        if (text := remarks(split))
     ]

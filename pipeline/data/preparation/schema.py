@@ -6,13 +6,14 @@ import pyarrow as pa
 
 from pipeline.data.formats import COLUMNS
 
-# One row of a prepared file: an example of a task, as one encoding or several (windows of a passage, choices).
-SCHEMA = pa.schema([("row_id", pa.int64()), *COLUMNS])  # row_id: index of the row in its source split
+# A row is an example of a task, as one encoding or several (windows of a passage, choices). `row_id` is its index
+# in the source split.
+SCHEMA = pa.schema([("row_id", pa.int64()), *COLUMNS])
 
-# Rows of a row group, and of a block of the plan's order (`pipeline.sampling.plan`).
+# Rows of a row group; `pipeline.sampling.plan` keeps the rows of a group together.
 ROW_GROUP_ROWS = 1_024
 
-# Raised when the files or their meaning change; older prepared data is prepared again.
+# Raised when the files or their meaning change; data of another version is prepared again.
 # 2: row groups of ROW_GROUP_ROWS; 3: several encodings per row, marks, references; 4: duplicate ids are counted;
 # 5: `data.max_eval_rows` keeps rows that are measured together.
 SCHEMA_VERSION = 5

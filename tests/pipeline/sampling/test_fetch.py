@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from camtl import TokenRows
-from pipeline.data.preparation.prepared import PreparedSplit, read_labels, read_table
+from pipeline.data.preparation.prepared import PreparedSplit, read_label_column, read_table
 from pipeline.sampling.batches import fetch_from_memory, make_local_fetch, split_by_step
 from pipeline.sampling.fetch import RowGroups, fetch_rows, fit_in_memory
 from tests.pipeline.sampling.rows import TABLES, assert_same, make_plan
@@ -115,9 +115,9 @@ def test_a_corrupt_or_missing_file_is_named(splits: list[PreparedSplit]) -> None
 def test_labels_are_read_without_the_rows(
     splits: list[PreparedSplit], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert read_labels(splits[0]).equals(TABLES[0].select(["label"]))
+    assert read_label_column(splits[0]).equals(TABLES[0].select(["label"]))
     monkeypatch.setattr("pipeline.data.preparation.prepared.LABEL_ROWS", 16)
-    assert read_labels(splits[0]).equals(TABLES[0].select(["label"]).slice(0, 30)), "of the first files"
+    assert read_label_column(splits[0]).equals(TABLES[0].select(["label"]).slice(0, 30)), "of the first files"
 
 
 def test_a_splits_size_in_memory_is_known_before_it_is_read(splits: list[PreparedSplit]) -> None:

@@ -19,8 +19,8 @@ import pytest
 from camtl.heads import HeadSpec
 from pipeline.data.preparation import execution, parts
 from pipeline.data.preparation import prepare as preparation
-from pipeline.data.preparation.parts import PROBLEM, Job, encode_block, write_part
-from pipeline.data.preparation.prepare import check_tokenizer, prepare
+from pipeline.data.preparation.parts import PROBLEM, EncodeTask, encode_block, write_part
+from pipeline.data.preparation.prepare import prepare
 from pipeline.data.preparation.prepared import PreparedTask, load_prepared, read_table
 from pipeline.data.preparation.report import report_lines
 from pipeline.data.sources.open import open_source
@@ -79,16 +79,16 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Runs the two stages here, in the place of Ray Data; counts the jobs of each execution."""
     executions: list[int] = []
 
-    def execute(jobs: Sequence[Job], plans: Sequence[parts.SplitPlan], text: str) -> pa.Table:
-        executions.append(len(jobs))
+    def execute(tasks: Sequence[EncodeTask], splits: Sequence[parts.SplitSpec], tokenizer: str) -> pa.Table:
+        executions.append(len(tasks))
         encoded = [
-            encode_block(pa.table({"job": [pickle.dumps(job)]}), text=text)
-            for job in reversed(jobs)  # Ray promises no order
+            encode_block(pa.table({"task": [pickle.dumps(task)]}), tokenizer=tokenizer)
+            for task in reversed(tasks)  # Ray promises no order
         ]
         rows = pa.concat_tables(encoded)
         numbers = rows["part"].to_numpy()
         groups = [rows.filter(pa.array(numbers == number)) for number in np.unique(numbers)]
-        return pa.concat_tables([write_part(group, plans=plans) for group in groups]).to_pylist()
+        return pa.concat_tables([write_part(group, splits=splits) for group in groups]).to_pylist()
 
     monkeypatch.setattr(preparation, "execute", execute)
     monkeypatch.setattr("pipeline.data.sources.parquet_files.BLOCK_ROWS", 16)
@@ -290,7 +290,7 @@ def test_a_damaged_folder_is_built_anew(
         manifest.write_text(manifest.read_text()[:40])
     else:
         pq.write_table(pq.read_table(file).slice(1), file)
-    with pytest.raises(ValueError, match="is not whole"):
+    with pytest.raises(ValueError, match="is incomplete"):
         load_prepared(done.directory)
     assert prepared(data, tokenizer_dir, SINGLE)["single"] == done
     assert len(in_process) == 2
@@ -341,22 +341,6 @@ def test_the_process_that_comes_second_takes_what_the_first_has_made(
     assert len(in_process) == 2
     assert os.stat(theirs.train.files[0]).st_ino == made.st_ino
     assert len(list((data.parent / "prepared").iterdir())) == 1
-
-
-def test_another_tokenizer_is_refused(
-    data: Path,
-    tokenizer_dir: str,
-    make_tokenizer: Callable[..., str],
-    in_process: list[int],
-    tmp_path: Path,
-) -> None:
-    done = prepared(data, tokenizer_dir, SINGLE)["single"]
-    check_tokenizer(done, str(shutil.copytree(tokenizer_dir, tmp_path / "copy")))
-    other = make_tokenizer(tmp_path / "other", "more")
-    with pytest.raises(
-        ValueError, match=f"made with tokenizer '{tokenizer_dir}', which differs from '{other}'"
-    ):
-        check_tokenizer(done, other)
 
 
 GOOD: dict[str, Any] = {"sentence": ["a cat"] * 40, "label": [0, 1] * 20}
@@ -444,7 +428,7 @@ def test_of_several_faults_the_first_is_told() -> None:
         [{"part": PROBLEM, "position": place, "problem": f"fault {place}"} for place in (3, 1, 2)],
         schema=parts.STAGED,
     )
-    assert "fault 1" in write_part(faults, plans=[])["result"][0].as_py()
+    assert "fault 1" in write_part(faults, splits=[])["result"][0].as_py()
 
 
 @pytest.mark.usefixtures("ray_cluster")
