@@ -74,7 +74,7 @@ def _train_here(
     tell_here = partial(log_event, run_dir)
 
     def write_checkpoint(name: str, save: Save, metrics: Mapping[str, Any]) -> None:
-        with store.writing(name, attempt) as folder:
+        with store.create(name, attempt) as folder:
             save(folder)
             seal(folder, metrics)
 
@@ -91,7 +91,7 @@ def _train_here(
 
     notes: list[str] = []
     found = store.newest_intact(last_step(run_dir), notes.append)
-    with store.local(found) if found else contextlib.nullcontext() as folder:
+    with store.open_verified(found) if found else contextlib.nullcontext() as folder:
         train_on_rank(
             job,
             fetch=fetch,
@@ -109,7 +109,7 @@ def _best_intact(store: CheckpointStore, tell: Callable[[str], None]) -> Iterato
     for stored in sorted(store.checkpoints(), key=_by_average):
         with contextlib.ExitStack() as stack:
             try:
-                folder = stack.enter_context(store.local(stored))
+                folder = stack.enter_context(store.open_verified(stored))
             except (DamagedCheckpointError, OSError) as error:
                 tell(f"checkpoint {stored.name} is damaged ({error}): another one stands for the best")
                 continue

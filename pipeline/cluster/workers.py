@@ -199,7 +199,7 @@ def _work(config: dict[str, Any]) -> None:
     evals = {
         task: {split: ray.get(ref) for split, ref in part.items()} for task, part in config["evals"].items()
     }
-    with store.local(found) if found else contextlib.nullcontext() as folder:
+    with store.open_verified(found) if found else contextlib.nullcontext() as folder:
         train_on_rank(
             job,
             fetch=config["fetch"],

@@ -9,7 +9,7 @@ import yaml
 
 from pipeline.config import RunSettings, Settings
 from pipeline.data.checks import check_writable
-from pipeline.runs.directory import CONFIG, to_yaml_types
+from pipeline.runs.directory import CONFIG
 from pipeline.runs.mirror import RUN_ID
 from pipeline.tracking.runs import resume_run, start_run
 from pipeline.tracking.texts import redact
@@ -78,7 +78,7 @@ def differences(folder: Path, config: Mapping[str, Any], may_change: Collection[
 
 def _text(config: Mapping[str, Any]) -> str:
     """Settings as `config.yaml` holds them."""
-    return redact(yaml.safe_dump(to_yaml_types(config), sort_keys=False))
+    return redact(yaml.safe_dump(config, sort_keys=False))
 
 
 def child(settings: Settings) -> Settings:

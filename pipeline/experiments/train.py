@@ -107,7 +107,7 @@ def train(
             show,
             from_step=last_step(run_dir),  # of the run that is continued
             store=paths.store if job.evaluate_elsewhere else None,
-            scored=scored,
+            on_scores=scored,
         )
         with contextlib.ExitStack() as stack:
             with monitor:

@@ -1,1 +1,4 @@
-"""What a run leaves on disk: directory, records, events, results, figures, model card; `checkpoints/` stores."""
+"""A run directory: creation and resumption, records, events, results, figures and model card; `checkpoints/` stores.
+
+Used by `training` (record and checkpoint formats), `cluster`, `experiments` and `doctor`.
+"""

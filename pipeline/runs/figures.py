@@ -1,10 +1,10 @@
-"""Figures of a run, drawn through matplotlib's objects: no global state, no display."""
+"""The figures of a run, drawn with matplotlib's objects: no global state, no display."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow
+import pyarrow as pa
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -12,27 +12,27 @@ from matplotlib.ticker import MaxNLocator
 from pipeline.runs.plotting import COLOURS, INK, STYLES, save_figure, style_axes
 
 
-def mix_figure(mix: pyarrow.Table, path: str) -> None:
-    """Draws what the sampler weighted, what the model was unsure of and what was trained, per task over time.
+def mix_figure(mix: pa.Table, path: str) -> None:
+    """Draws sampling weight, mean uncertainty and share of the trained rows of every task over the steps.
 
     Args:
-        mix: Columns `step`, `task`, `weight`, `mean_uncertainty` (NaN where a task had no candidates) and
-            `trained`, one row for every step and task.
-        path: Of the PNG.
+        mix: columns `step`, `task`, `weight`, `mean_uncertainty` (NaN where a task had no candidates) and `trained`,
+            a row for every step and task.
+        path: path of the PNG.
 
     Raises:
-        ValueError: The table has no rows.
+        ValueError: the table has no rows.
     """
     if mix.num_rows == 0:
         raise ValueError("the mix has no steps to draw")
-    steps, tasks, values = _by_step_and_task(mix, ("weight", "mean_uncertainty", "trained"))
-    window = len(steps) // 60 * 2 + 1  # odd, so that it has a middle; 1 for short runs
-    trained = _moving_sum(np.nan_to_num(values["trained"]), window)
-    share = trained / np.maximum(trained.sum(axis=1, keepdims=True), 1)
-    known = np.isfinite(values["mean_uncertainty"])
-    counts = _moving_sum(known.astype(float), window)
-    sums = _moving_sum(np.where(known, values["mean_uncertainty"], 0.0), window)
-    uncertainty = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+    frame = mix.to_pandas()
+    tasks = list(frame["task"].unique())
+    wide = frame.pivot(index="step", columns="task")  # a table [steps, tasks] for each of the other columns
+    window = len(wide) // 60 * 2 + 1  # odd, so that the window is centred; 1 for short runs
+    around_step = {"window": window, "min_periods": 1, "center": True}
+    trained = wide["trained"].fillna(0).rolling(**around_step).sum()
+    share = trained.div(trained.sum(axis=1).clip(lower=1), axis=0)
+    uncertainty = wide["mean_uncertainty"].rolling(**around_step).mean()
 
     figure = Figure(figsize=(9, max(7.5, 0.24 * len(tasks) + 1.5)), layout="constrained")
     panels: Sequence[Axes] = figure.subplots(3, 1, sharex=True)
@@ -40,18 +40,18 @@ def mix_figure(mix: pyarrow.Table, path: str) -> None:
     for panel, title, series in zip(
         panels,
         ("Sampling weight", f"Mean uncertainty of candidates{smoothed}", f"Share of trained rows{smoothed}"),
-        (values["weight"], uncertainty, share),
+        (wide["weight"], uncertainty, share),
         strict=True,
     ):
         for index, task in enumerate(tasks):
             panel.plot(
-                steps,
-                series[:, index],
+                series.index,
+                series[task],
                 label=task,
                 color=COLOURS[index % len(COLOURS)],
                 linestyle=STYLES[index // len(COLOURS) % len(STYLES)],
                 linewidth=1.6,
-                marker="o" if len(steps) == 1 else None,
+                marker="o" if len(series) == 1 else None,
             )
         panel.set_title(title, loc="left", fontsize=10, color=INK)
         panel.set_ylim(bottom=0)
@@ -65,26 +65,24 @@ def mix_figure(mix: pyarrow.Table, path: str) -> None:
 
 
 def scores_figure(results: Mapping[str, Any], majority: Mapping[str, Mapping[str, float]], path: str) -> None:
-    """Draws each task's score, the mean of its metrics, against that of the best constant answer.
+    """Draws each task's score, the mean of its metrics, beside the score of the best constant answer.
 
     Args:
-        results: As in `results.json`; `tasks` holds `{task: {metric: value}}` on the 0–100 scale.
-        majority: The same shape, for the constant answer.
-        path: Of the PNG.
+        results: as in `results.json`; `tasks` holds `{task: {metric: value}}` on the 0–100 scale.
+        majority: the same shape, for the constant answer.
+        path: path of the PNG.
 
     Raises:
-        ValueError: There are no tasks.
+        ValueError: there are no tasks.
     """
-    scores = {task: float(np.mean(list(metrics.values()))) for task, metrics in results["tasks"].items()}
+    scores = {task: _mean(metrics) for task, metrics in results["tasks"].items()}
     if not scores:
         raise ValueError("the results have no tasks to draw")
-    constant = {task: float(np.mean(list(majority[task].values()))) for task in scores if task in majority}
+    constant = [_mean(majority[task]) if task in majority else np.nan for task in scores]
     names = [*scores, "average"]
     rows = np.arange(len(names))
     bars = [*scores.values(), float(results["average"])]
-    marks = [*(constant.get(task, np.nan) for task in scores), np.nan]
-    if len(constant) == len(scores):
-        marks[-1] = float(np.mean(list(constant.values())))
+    marks = [*constant, float(np.mean(constant))]
 
     figure = Figure(figsize=(8, 0.36 * len(names) + 1.5), layout="constrained")
     panel = figure.subplots()
@@ -106,26 +104,5 @@ def scores_figure(results: Mapping[str, Any], majority: Mapping[str, Mapping[str
     save_figure(figure, path)
 
 
-def _by_step_and_task(
-    mix: pyarrow.Table, columns: Sequence[str]
-) -> tuple[np.ndarray, list[str], dict[str, np.ndarray]]:
-    """The table as one matrix [steps, tasks] per column, tasks in the order of their first appearance."""
-    names = mix["task"].combine_chunks().dictionary_encode()
-    names = names.combine_chunks() if isinstance(names, pyarrow.ChunkedArray) else names
-    tasks: list[str] = names.dictionary.to_pylist()
-    steps, rows = np.unique(mix["step"].to_numpy(), return_inverse=True)
-    values = {}
-    for column in columns:
-        matrix = np.full((len(steps), len(tasks)), np.nan)
-        matrix[rows, names.indices.to_numpy()] = mix[column].to_numpy()
-        values[column] = matrix
-    return steps, tasks, values
-
-
-def _moving_sum(values: np.ndarray, window: int) -> np.ndarray:
-    """Sum over the `window` rows around each row of a matrix, over fewer at its ends."""
-    sums = np.concatenate([np.zeros_like(values[:1]), np.cumsum(values, axis=0)])
-    rows = np.arange(len(values))
-    first = np.maximum(rows - window // 2, 0)
-    end = np.minimum(rows + window // 2 + 1, len(values))
-    return sums[end] - sums[first]
+def _mean(metrics: Mapping[str, float]) -> float:
+    return float(np.mean(list(metrics.values())))

@@ -1,8 +1,8 @@
-"""A copy of a run directory's small files beside its checkpoints in storage, so that a run outlives its driver.
+"""A copy of a run directory's small files beside its checkpoints in storage: a run survives the loss of its driver.
 
     <storage path>/<run name>/run/config.yaml, .mlflow_run_id, events.jsonl, records/<last step>/…
 
-Chunks of records are copied as they are written; of a chunk the summary comes last, so what has one is whole.
+Chunks of records are copied as they are written, the summary last: a chunk with a summary is complete.
 """
 
 from collections.abc import Sequence
@@ -17,17 +17,17 @@ from pipeline.runs.records import CHUNKS, SUMMARY, list_chunks
 MIRROR, RUN_ID = "run", ".mlflow_run_id"
 
 
-def find_mirror(place: str) -> "Mirror | None":
-    """The copy that a run's folder in storage holds; None where the place is a run directory itself.
+def find_mirror(address: str) -> "Mirror | None":
+    """The mirror in a run's folder in storage; None where the address is a local run directory.
 
     Raises:
-        ValueError: an address where no run was stored, or that cannot be reached.
+        ValueError: no run is stored at the URI, or it cannot be reached.
     """
-    mirror = Mirror(join_path(place, MIRROR))
-    if is_uri(place):
+    mirror = Mirror(join_path(address, MIRROR))
+    if is_uri(address):
         mirror.read(RUN_ID)
         return mirror
-    return mirror if (Path(place) / MIRROR / RUN_ID).is_file() else None
+    return mirror if (Path(address) / MIRROR / RUN_ID).is_file() else None
 
 
 class Mirror:
@@ -38,31 +38,32 @@ class Mirror:
         self.root = root
 
     def put(self, run_dir: Path, names: Sequence[str]) -> None:
-        """Copy files of the run directory, by their names in it."""
+        """Copies files of the run directory, given by their paths in it."""
         fs, root = open_filesystem(self.root)
         for name in names:
-            place = f"{root}/{name}"
-            fs.create_dir(place.rpartition("/")[0])
-            with fs.open_output_stream(place) as stream:
+            target = f"{root}/{name}"
+            fs.create_dir(target.rpartition("/")[0])
+            with fs.open_output_stream(target) as stream:
                 stream.write((run_dir / name).read_bytes())
 
     def put_records(self, run_dir: Path) -> None:
-        """Copy the last chunk, and remove those that it replaced."""
+        """Copies the last chunk and the events, and removes the chunks that it replaces."""
         fs, root = open_filesystem(self.root)
-        here = [chunk.name for chunk in list_chunks(run_dir)]
+        local = list_chunks(run_dir)
+        names = {chunk.name for chunk in local}
         for info in fs.get_file_info(FileSelector(f"{root}/{CHUNKS}", allow_not_found=True)):
-            if info.base_name not in here:
+            if info.base_name not in names:
                 fs.delete_dir(info.path)
-        files = sorted((run_dir / CHUNKS / here[-1]).iterdir(), key=lambda path: path.name == SUMMARY)
+        files = sorted(local[-1].iterdir(), key=lambda path: path.name == SUMMARY)
         self.put(run_dir, [path.relative_to(run_dir).as_posix() for path in files])
         if (run_dir / EVENTS).is_file():
             self.put(run_dir, [EVENTS])
 
     def read(self, name: str) -> str:
-        """A file's text.
+        """The text of a file.
 
         Raises:
-            ValueError: it is not there, or storage cannot be reached.
+            ValueError: the file does not exist, or storage cannot be reached.
         """
         fs, root = open_filesystem(self.root)
         try:
@@ -73,18 +74,18 @@ class Mirror:
         return content.decode()
 
     def fetch(self, run_dir: Path) -> None:
-        """Write the copy into an empty run directory: whole chunks, and the other files."""
+        """Copies all files but incomplete chunks into an empty run directory."""
         fs, root = open_filesystem(self.root)
         files = [
             info.path.removeprefix(root).lstrip("/")
             for info in fs.get_file_info(FileSelector(root, recursive=True))
             if info.type == FileType.File
         ]
-        whole = {name.rpartition("/")[0] for name in files if name.endswith(f"/{SUMMARY}")}
+        complete = {name.rpartition("/")[0] for name in files if name.endswith(f"/{SUMMARY}")}
         for name in files:
-            if name.startswith(f"{CHUNKS}/") and name.rpartition("/")[0] not in whole:
+            if name.startswith(f"{CHUNKS}/") and name.rpartition("/")[0] not in complete:
                 continue
-            place = run_dir / name
-            place.parent.mkdir(parents=True, exist_ok=True)
+            target = run_dir / name
+            target.parent.mkdir(parents=True, exist_ok=True)
             with fs.open_input_stream(f"{root}/{name}") as stream:
-                place.write_bytes(stream.read())
+                target.write_bytes(stream.read())

@@ -1,4 +1,4 @@
-"""The README beside a model's weights: what it is, what it scores, how to load it."""
+"""The README beside a model's weights: architecture, scores, how to load it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,13 +9,13 @@ from pipeline.tasks.base import Task
 
 
 def model_card(model: CaMtlModel, tasks: Sequence[Task], results: dict[str, Any], settings: str) -> str:
-    """Markdown of a trained model's card.
+    """The model card in Markdown.
 
     Args:
-        model: with what was frozen in training frozen.
+        model: the trained model; parameters that were frozen in training must be frozen.
         tasks: in the order of their ids.
-        results: of the run.
-        settings: of the run, as YAML.
+        results: content of `results.json`.
+        settings: the run's settings as YAML.
     """
     config = model.config
     revision = f" (revision {config.backbone_revision})" if config.backbone_revision else ""

@@ -1,4 +1,4 @@
-"""Follows a run's records: progress for a person, curves for MLflow. One process does this, the driver."""
+"""Reads a run's records while it trains: progress lines for the user, curves for MLflow. Runs in the driver only."""
 
 import threading
 import time
@@ -21,7 +21,7 @@ OnScores = Callable[[int, float, int], None]  # step, average, rows trained so f
 
 
 class RunMonitor:
-    """Reads chunks as they appear; each is told once, also when a resumed run writes it again."""
+    """Shows and logs every chunk of records once, even if a resumed run writes it again."""
 
     def __init__(
         self,
@@ -33,32 +33,38 @@ class RunMonitor:
         *,
         from_step: int = 0,
         store: CheckpointStore | None = None,
-        scored: OnScores | None = None,
+        on_scores: OnScores | None = None,
     ) -> None:
-        """`show` takes a line of progress; chunks up to `from_step` were shown by an earlier run.
+        """Watches `run_dir`; the context manager starts a thread that polls.
 
-        `store` is looked at for scores that come while training goes on; `scored` takes those of each evaluation
-        that this run makes itself.
-        MLflow gets those too: the earlier run may have ended before it sent them, and the tracker logs
-        nothing twice.
+        Args:
+            run_dir: run directory.
+            tasks: the run's tasks, in the order of their ids.
+            max_steps: last step of the run.
+            tracker: receives the metrics. It ignores steps that it has logged, so it also gets the chunks up to
+                `from_step`: the earlier run may have ended before it sent them.
+            show: receives progress lines.
+            from_step: last step that an earlier run has shown.
+            store: polled for scores of asynchronous evaluations.
+            on_scores: receives the scores of evaluations that the ranks make inline, after `from_step`.
         """
         self._run_dir = run_dir
         self._tasks = list(tasks)
         self._max_steps = max_steps
         self._tracker = tracker
         self._show = show
-        self._told = 0
-        self._began = time.monotonic()
         self._from_step = from_step
         self._store = store
-        self._hear_scores = scored
+        self._on_scores = on_scores
+        self._started = time.monotonic()
+        self._scores_read = self._started
+        self._logged_step = 0
         self._rows_trained = 0
-        self._looked = time.monotonic()
         self._scored: set[str] = set()
-        self._events_told = len(read_events(run_dir))
+        self._events_shown = len(read_events(run_dir))
         self._stop = threading.Event()
-        self._one_at_a_time = threading.Lock()  # a run in this process polls too, beside the thread
-        self._thread = threading.Thread(target=self._follow, name="follow", daemon=True)
+        self._lock = threading.Lock()  # a run in this process polls beside the thread
+        self._thread = threading.Thread(target=self._poll_until_stopped, name="follow", daemon=True)
 
     def __enter__(self) -> "RunMonitor":
         self._thread.start()
@@ -68,91 +74,87 @@ class RunMonitor:
         self._stop.set()
         self._thread.join()
 
-    def _follow(self) -> None:
+    def _poll_until_stopped(self) -> None:
         while not self._stop.wait(POLL_SECONDS):
             self.poll()
-        self._looked = 0.0  # late scores too
+        self._scores_read = 0.0  # the last poll reads late scores too
         self.poll()
 
     def poll(self) -> None:
-        """Tell what is new."""
-        with self._one_at_a_time:
-            for text in read_events(self._run_dir)[self._events_told :]:
+        """Shows and logs what is new."""
+        with self._lock:
+            for text in read_events(self._run_dir)[self._events_shown :]:
                 self._show(text)
-                self._events_told += 1
-            self._tell()
-            if self._store is not None and time.monotonic() - self._looked > SCORES_SECONDS:
-                self._looked = time.monotonic()
-                self._tell_scores(self._store)
+                self._events_shown += 1
+            self._log_chunks()
+            if self._store is not None and time.monotonic() - self._scores_read > SCORES_SECONDS:
+                self._scores_read = time.monotonic()
+                self._log_late_scores(self._store)
 
-    def _tell_scores(self, store: CheckpointStore) -> None:
-        """Scores of checkpoints that were evaluated while training went on; they may come late, but in order."""
-        for name, found in sorted(store.late_scores().items()):
+    def _log_late_scores(self, store: CheckpointStore) -> None:
+        """Logs scores of asynchronous evaluations; they may come late, but in the order of steps."""
+        for name, late in sorted(store.late_scores().items()):
             if name in self._scored:
                 continue
             self._scored.add(name)
-            if found["scores"] is None:
+            if late["scores"] is None:
                 self._show(f"checkpoint {name} could not be evaluated")
                 continue
-            for key, value in scores_as_metrics(found["scores"]).items():
-                self._tracker.log_metrics({key: value}, step_of(name))
-            self._show(_evaluated(step_of(name), found["scores"]))
+            self._tracker.log_metrics(scores_as_metrics(late["scores"]), step_of(name))
+            self._show(_format_scores(step_of(name), late["scores"]))
         self._tracker.flush()
 
-    def _tell(self) -> None:
+    def _log_chunks(self) -> None:
         for chunk in list_chunks(self._run_dir):
-            if int(chunk.name) <= self._told:
+            if int(chunk.name) <= self._logged_step:
                 continue
             try:
                 summary, mix = read_summary(chunk), pq.read_table(chunk / "mix.parquet")
-            except FileNotFoundError:  # a restarted run is replacing it just now
+            except FileNotFoundError:  # a resumed run is replacing the chunk
                 return
-            self._told = summary["last_step"]
+            step = self._logged_step = summary["last_step"]
             self._rows_trained += summary["rows_trained"]
-            for name, value in metrics_of(summary, mix, self._tasks).items():
-                self._tracker.log_metrics({name: value}, self._told)
+            self._tracker.log_metrics(metrics_of(summary, mix, self._tasks), step)
             self._tracker.flush()
-            if self._told > self._from_step:
-                for line in self._lines(summary, mix):
-                    self._show(line)
-                if summary["scores"] and self._hear_scores is not None:
-                    self._hear_scores(self._told, summary["scores"]["average"], self._rows_trained)
+            if step > self._from_step:
+                self._show(self._format_progress(summary, mix))
+                if scores := summary["scores"]:
+                    self._show(_format_scores(step, scores))
+                    if self._on_scores is not None:
+                        self._on_scores(step, scores["average"], self._rows_trained)
 
-    def _lines(self, summary: dict[str, Any], mix: pa.Table) -> list[str]:
-        step = summary["last_step"]
-        done = step - self._from_step
-        left = (self._max_steps - step) * (time.monotonic() - self._began) / done
-        trained = dict(zip(self._tasks, by_task(mix, "trained", self._tasks).sum(0), strict=True))
-        total = max(1.0, sum(trained.values()))
-        shares = " ".join(f"{task} {100 * rows / total:.0f}%" for task, rows in trained.items())
-        lines = [
-            f"step {step}/{self._max_steps}  loss {_loss(summary):.3f}  "
-            f"{summary['rows_trained'] / summary['seconds']:.0f} rows/s  "
-            f"waiting {100 * summary['seconds_waited'] / summary['seconds']:.1f}%  left {_minutes(left)}  | {shares}"
-        ]
-        if summary["scores"]:
-            lines.append(_evaluated(step, summary["scores"]))
-        return lines
+    def _format_progress(self, summary: dict[str, Any], mix: pa.Table) -> str:
+        step, seconds = summary["last_step"], summary["seconds"]
+        elapsed = time.monotonic() - self._started
+        left = int((self._max_steps - step) * elapsed / (step - self._from_step))
+        trained = _by_task(mix, "trained", self._tasks).sum(0)
+        shares = 100 * trained / max(1.0, trained.sum())
+        return (
+            f"step {step}/{self._max_steps}  loss {_mean_loss(summary):.3f}  "
+            f"{summary['rows_trained'] / seconds:.0f} rows/s  "
+            f"waiting {100 * summary['seconds_waited'] / seconds:.1f}%  left {left // 60}:{left % 60:02d}  | "
+            + " ".join(f"{task} {share:.0f}%" for task, share in zip(self._tasks, shares, strict=True))
+        )
 
 
 def metrics_of(summary: dict[str, Any], mix: pa.Table, tasks: Sequence[str]) -> dict[str, float]:
     """MLflow's metrics of a chunk: means over its steps, and the scores of its evaluation."""
     metrics = {
-        "train/loss": _loss(summary),
+        "train/loss": _mean_loss(summary),
         "perf/rows_per_second": summary["rows_trained"] / summary["seconds"],
         "perf/data_wait_fraction": summary["seconds_waited"] / summary["seconds"],
         "perf/padding_fraction": 1 - summary["tokens_real"] / summary["tokens_computed"],
     }
-    trained = by_task(mix, "trained", tasks).sum(0)
-    weight, uncertainty = by_task(mix, "weight", tasks), by_task(mix, "mean_uncertainty", tasks)
-    for place, task in enumerate(tasks):
-        metrics[f"sampler/weight/{task}"] = float(weight[:, place].mean())
-        metrics[f"sampler/trained_share/{task}"] = float(trained[place] / max(1.0, trained.sum()))
-        measured = uncertainty[np.isfinite(uncertainty[:, place]), place]
-        if len(measured):
-            metrics[f"sampler/uncertainty/{task}"] = float(measured.mean())
-        if summary["loss_rows"][place]:
-            metrics[f"train/loss/{task}"] = summary["loss_sums"][place] / summary["loss_rows"][place]
+    trained = _by_task(mix, "trained", tasks).sum(0)
+    weights, uncertainties = _by_task(mix, "weight", tasks), _by_task(mix, "mean_uncertainty", tasks)
+    for index, task in enumerate(tasks):
+        metrics[f"sampler/weight/{task}"] = float(weights[:, index].mean())
+        metrics[f"sampler/trained_share/{task}"] = float(trained[index] / max(1.0, trained.sum()))
+        uncertainty = uncertainties[np.isfinite(uncertainties[:, index]), index]
+        if len(uncertainty):
+            metrics[f"sampler/uncertainty/{task}"] = float(uncertainty.mean())
+        if rows := summary["loss_rows"][index]:
+            metrics[f"train/loss/{task}"] = summary["loss_sums"][index] / rows
     return metrics | (scores_as_metrics(summary["scores"]) if summary["scores"] else {})
 
 
@@ -160,31 +162,26 @@ def scores_as_metrics(scores: dict[str, Any]) -> dict[str, float]:
     """MLflow's metrics of an evaluation."""
     metrics = {
         f"eval/{task}/{name}": value
-        for task, found in scores["tasks"].items()
-        for name, value in found.items()
+        for task, values in scores["tasks"].items()
+        for name, value in values.items()
     }
     return {**metrics, "eval/average": scores["average"]}
 
 
-def by_task(mix: pa.Table, column: str, tasks: Sequence[str]) -> np.ndarray:
+def _by_task(mix: pa.Table, column: str, tasks: Sequence[str]) -> np.ndarray:
     """A column of `mix.parquet` as [steps, T]."""
     values: np.ndarray = mix[column].to_numpy().astype(np.float64).reshape(-1, len(tasks))
     return values
 
 
-def _evaluated(step: int, scores: dict[str, Any]) -> str:
-    values = "  ".join(
-        f"{task} {np.mean(list(found.values())):.1f}" for task, found in scores["tasks"].items()
+def _format_scores(step: int, scores: dict[str, Any]) -> str:
+    means = "  ".join(
+        f"{task} {np.mean(list(values.values())):.1f}" for task, values in scores["tasks"].items()
     )
-    return f"evaluated at step {step}: average {scores['average']:.2f}  | {values}"
+    return f"evaluated at step {step}: average {scores['average']:.2f}  | {means}"
 
 
-def _loss(summary: dict[str, Any]) -> float:
-    means = [
-        total / rows for total, rows in zip(summary["loss_sums"], summary["loss_rows"], strict=True) if rows
-    ]
-    return float(np.mean(means))
-
-
-def _minutes(seconds: float) -> str:
-    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+def _mean_loss(summary: dict[str, Any]) -> float:
+    """Mean over tasks of the mean loss of their rows."""
+    losses = zip(summary["loss_sums"], summary["loss_rows"], strict=True)
+    return float(np.mean([total / rows for total, rows in losses if rows]))

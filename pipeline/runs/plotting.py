@@ -1,4 +1,4 @@
-"""The look of all figures: palette, axes, and a file that appears only when it is complete."""
+"""The style of all figures: palette, axes, and atomic writes of PNG files."""
 
 import os
 from typing import Any, Literal
@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-# Okabe and Ito's palette, told apart with any colour vision; with the styles, 32 tasks look different.
+# Okabe and Ito's colour-blind safe palette; with the line styles, 32 tasks look different.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#332288", "#7F7F7F")
 STYLES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 INK = "#333333"
@@ -23,7 +23,7 @@ def style_axes(panel: Axes, grid: Literal["x", "y"] = "y") -> None:
 
 
 def save_figure(figure: Figure, path: str) -> None:
-    """Writes the PNG under its name only when it is whole."""
+    """Writes a PNG; the file gets its name when it is complete."""
     FigureCanvasAgg(figure)
     unfinished = f"{path}.part"
     figure.savefig(unfinished, format="png", dpi=150)

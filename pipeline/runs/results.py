@@ -1,4 +1,4 @@
-"""What a finished run leaves: `results.json`, `model/`, tables and figures, and the same in MLflow."""
+"""The results of a finished run: `results.json`, `model/`, tables and figures, also sent to MLflow."""
 
 import json
 import os
@@ -31,18 +31,18 @@ def write_results(
     seed: int,
     baseline: Mapping[str, Mapping[str, float]],
 ) -> dict[str, Any]:
-    """Write everything that a run leaves into its directory; may be done again after it has failed half-way.
+    """Writes all results into the run directory; safe to repeat after it failed half-way.
 
     Args:
-        run_dir: the run directory, with its records.
-        tasks: the run's tasks.
-        best: folder of the best checkpoint, and what was reported with it.
-        rows_available: training rows of each task.
-        seed: of the run.
+        run_dir: run directory with records.
+        tasks: the run's tasks, in the order of their ids.
+        best: folder of the best checkpoint, and the metrics that were reported with it.
+        rows_available: prepared training rows of each task.
+        seed: seed of the run.
         baseline: each task's scores of a constant answer.
 
     Returns:
-        What `results.json` holds.
+        The content of `results.json`.
 
     Raises:
         OSError: the run directory cannot be written.
@@ -51,28 +51,26 @@ def write_results(
     mix, rows = merge_chunks(run_dir, "mix.parquet"), merge_chunks(run_dir, "rows.parquet")
     model: CaMtlModel = CaMtlModel.from_pretrained(checkpoint / MODEL)
     freeze(model, reported["freeze"])
-    by_task = sampling(
-        mix,
-        rows,
-        dict(zip([task.name for task in tasks], rows_available, strict=True)),
-        scored=any(read_summary(chunk)["rows_scored"] for chunk in list_chunks(run_dir)),
-    )
+    names = [task.name for task in tasks]
+    summaries = [read_summary(chunk) for chunk in list_chunks(run_dir)]
+    scored = any(summary["rows_scored"] for summary in summaries)
+    counts = count_rows(mix, rows, dict(zip(names, rows_available, strict=True)), scored=scored)
     results = {
         **reported["scores"],
-        **totals(run_dir, by_task),
-        "sampling": by_task,
+        **summarize(summaries, counts),
+        "sampling": counts,
         "parameters": count_parameters(model),
         "seed": seed,
         "best_step": reported["step"],
     }
-    target = run_dir / MODEL
-    writing = run_dir / ".model"
-    shutil.rmtree(writing, ignore_errors=True)
-    shutil.copytree(checkpoint / MODEL, writing)
-    (writing / "tasks.json").write_text(json.dumps([task.name for task in tasks], indent=1))
-    (writing / "README.md").write_text(model_card(model, tasks, results, (run_dir / CONFIG).read_text()))
+    target, unfinished = run_dir / MODEL, run_dir / ".model"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    shutil.copytree(checkpoint / MODEL, unfinished)
+    (unfinished / "tasks.json").write_text(json.dumps(names, indent=1))
+    card = model_card(model, tasks, results, (run_dir / CONFIG).read_text())
+    (unfinished / "README.md").write_text(card)
     shutil.rmtree(target, ignore_errors=True)
-    os.replace(writing, target)
+    os.replace(unfinished, target)
     (run_dir / RESULTS).write_text(json.dumps(results, indent=2) + "\n")
     mix_figure(mix, str(run_dir / "mix.png"))
     scores_figure(results, baseline, str(run_dir / "scores.png"))
@@ -80,91 +78,86 @@ def write_results(
 
 
 def log_results(run_dir: Path, tasks: Sequence[Task], tracker: Tracker, save_model: SaveModel) -> None:
-    """Sends MLflow what `write_results` wrote."""
-    for name in (RESULTS, "config.yaml", "mix.parquet", "mix.png", "scores.png"):
+    """Sends MLflow the files and the model of `write_results`."""
+    for name in (RESULTS, CONFIG, "mix.parquet", "mix.png", "scores.png"):
         tracker.log_artifact(str(run_dir / name))
     tracker.log_model(str(run_dir / MODEL), [task.name for task in tasks], save_model)
 
 
-def sampling(
+def count_rows(
     mix: pa.Table, rows: pa.Table, rows_available: Mapping[str, int], *, scored: bool
 ) -> dict[str, dict[str, Any]]:
-    """What became of each task's rows in a whole run.
+    """Counts each task's rows in a run. A row counts each time it occurs, except in the `distinct` columns.
 
     Args:
         mix: `mix.parquet`.
         rows: `rows.parquet`.
-        rows_available: {task: training rows that were prepared}, every task of the run.
+        rows_available: {task: prepared training rows}, for every task of the run.
         scored: whether candidates were scored; without selection none are.
 
     Returns:
-        {task: counts}. A row counts as often as it came, except where it says distinct.
+        {task: {column: value}}, with the columns
         `rows_available`: training rows, one pass over the task;
         `rows_drawn`: candidates;
-        `rows_scored`: those that the model scored, so as to choose among them;
-        `rows_trained`: those trained on;
+        `rows_scored`: candidates that the model scored for selection;
+        `rows_trained`: rows trained on;
         `epochs`: passes over the task as candidates, `rows_drawn` / `rows_available`;
-        `distinct_rows_drawn`: rows that were a candidate at least once. The plan draws every row once
-        before any comes again, so it is the smaller of `rows_drawn` and `rows_available`;
+        `distinct_rows_drawn`: the smaller of `rows_drawn` and `rows_available`, as the plan draws every row once before
+        any row again;
         `distinct_rows_trained`: rows trained on at least once;
         `fraction_of_data`: `distinct_rows_trained` / `rows_available`.
     """
-    sums = mix.group_by("task").aggregate([("candidates", "sum"), ("trained", "sum")])
-    drawn, trained = (
-        dict(zip(sums["task"].to_pylist(), sums[f"{name}_sum"].to_pylist(), strict=True))
-        for name in ("candidates", "trained")
-    )
-    counted = rows.group_by("task").aggregate([("row_id", "count_distinct")])
-    distinct = dict(
-        zip(counted["task"].to_pylist(), counted["row_id_count_distinct"].to_pylist(), strict=True)
-    )
+    distinct = rows.group_by("task").aggregate([("row_id", "count_distinct")])
+    sums = mix.group_by("task").aggregate([("candidates", "sum"), ("trained", "sum")]).join(distinct, "task")
+    table = sums.to_pandas().set_index("task").reindex(list(rows_available)).fillna(0).astype(int)
     return {
-        task: {
+        row.Index: {
             "rows_available": available,
-            "rows_drawn": drawn.get(task, 0),
-            "rows_scored": drawn.get(task, 0) if scored else 0,
-            "rows_trained": trained.get(task, 0),
-            "epochs": drawn.get(task, 0) / available,
-            "distinct_rows_drawn": min(drawn.get(task, 0), available),
-            "distinct_rows_trained": distinct.get(task, 0),
-            "fraction_of_data": distinct.get(task, 0) / available,
+            "rows_drawn": row.candidates_sum,
+            "rows_scored": row.candidates_sum if scored else 0,
+            "rows_trained": row.trained_sum,
+            "epochs": row.candidates_sum / available,
+            "distinct_rows_drawn": min(row.candidates_sum, available),
+            "distinct_rows_trained": row.row_id_count_distinct,
+            "fraction_of_data": row.row_id_count_distinct / available,
         }
-        for task, available in rows_available.items()
+        for row, available in zip(table.itertuples(), rows_available.values(), strict=True)
     }
 
 
-def totals(run_dir: Path, by_task: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Counts and rates of a whole run.
+def summarize(
+    summaries: Sequence[Mapping[str, Any]], counts: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Totals and rates of a run.
 
     Args:
-        run_dir: has the run's records.
-        by_task: what `sampling` counted.
+        summaries: of all chunks, in the order of steps.
+        counts: as `count_rows` returns them.
 
     Returns:
         `steps`;
-        `rows_scored`: rows that the model scored so as to choose among them, each as often as it was;
-        `rows_trained`: rows trained on, each as often as it was;
-        `fraction_of_data`: distinct rows trained on over the rows available, all tasks together;
-        `seconds`: of training, evaluation and saving left out;
-        `rows_per_second`: rows trained over those seconds;
-        `data_wait_fraction`: share of those seconds spent waiting for rows;
-        `padding_fraction`: share of padding among the tokens computed, in scoring and in training.
+        `rows_scored`, `rows_trained`: each row as often as it was scored or trained on;
+        `fraction_of_data`: distinct rows trained on / rows available, over all tasks;
+        `seconds`: seconds of training, without evaluation and saving;
+        `rows_per_second`: rows trained on / `seconds`;
+        `data_wait_fraction`: share of `seconds` spent waiting for rows;
+        `padding_fraction`: share of padding in the tokens computed for scoring and training.
     """
-    summaries = [read_summary(chunk) for chunk in list_chunks(run_dir)]
 
-    def total(name: str) -> float:
-        return float(sum(summary[name] for summary in summaries))
+    def total(name: str) -> Any:
+        return sum(summary[name] for summary in summaries)
 
     def over_tasks(name: str) -> int:
-        return sum(int(counts[name]) for counts in by_task.values())
+        return sum(columns[name] for columns in counts.values())
 
+    seconds = total("seconds")
     return {
         "steps": summaries[-1]["last_step"],
-        "rows_scored": int(total("rows_scored")),
-        "rows_trained": int(total("rows_trained")),
+        "rows_scored": total("rows_scored"),
+        "rows_trained": total("rows_trained"),
         "fraction_of_data": over_tasks("distinct_rows_trained") / over_tasks("rows_available"),
-        "seconds": total("seconds"),
-        "rows_per_second": total("rows_trained") / total("seconds"),
-        "data_wait_fraction": total("seconds_waited") / total("seconds"),
+        "seconds": seconds,
+        "rows_per_second": total("rows_trained") / seconds,
+        "data_wait_fraction": total("seconds_waited") / seconds,
         "padding_fraction": 1 - total("tokens_real") / total("tokens_computed"),
     }

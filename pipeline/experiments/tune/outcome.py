@@ -16,7 +16,7 @@ from pipeline.experiments.tune.log import FINISHED, SweepLog, pareto
 from pipeline.experiments.tune.settings import SweepSettings
 from pipeline.experiments.tune.space import Space, with_values
 from pipeline.experiments.tune.trial import TRIALS
-from pipeline.runs.directory import CONFIG, to_yaml_types
+from pipeline.runs.directory import CONFIG
 from pipeline.runs.records import list_chunks, read_summary
 from pipeline.tracking.tracker import Tracker
 
@@ -64,7 +64,7 @@ def finish_sweep(
         best = best_settings(settings, folder / TRIALS / finished[0].id)
         (folder / BEST).write_text(
             f"# The best of {len(log.trials)} trials: average {finished[0].average:.2f} (trial {finished[0].number})\n"
-            + yaml.safe_dump(to_yaml_types(asdict(best)), sort_keys=False)
+            + yaml.safe_dump(asdict(best), sort_keys=False)
         )
         written.append(BEST)
         records = [record for record in log.of_generation() if record.average is not None]

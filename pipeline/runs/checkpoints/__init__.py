@@ -1,1 +1,4 @@
-"""Checkpoints: contents and verification, the store of a run, its file system, retries of failed I/O."""
+"""Checkpoints: their files and verification, the store of a run, its file systems, retries of failed I/O.
+
+Used by `training` and `cluster`, which write and resume checkpoints, and by the rest of `runs`.
+"""

@@ -1,7 +1,7 @@
-"""What a run needs to go on from a step: weights, optimiser, schedule, the sampler's state, the scores.
+"""The files of a checkpoint: weights, optimizer, learning-rate schedule, sampler state and fingerprint.
 
-There is no state of random generators: every step seeds them from (seed, step, rank). The last file of a
-checkpoint is its manifest, which tells size and SHA-256 of all others: with it a checkpoint is whole.
+No random state is stored: every step seeds its generators from (seed, step, rank). The manifest is written last and
+holds the size and SHA-256 of every other file, so a folder with an intact manifest is a complete checkpoint.
 """
 
 import hashlib
@@ -21,11 +21,13 @@ from pipeline.errors import first_line
 from pipeline.sampling.state import SamplerState
 
 MODEL, OPTIMIZER, STATE, MANIFEST = "model", "optimizer.pt", "state.json", "manifest.json"
-NOT_EVALUATED = -101.0  # in place of an average, and below any: metrics lie in -100 to 100
+NOT_EVALUATED = (
+    -101.0
+)  # stands for a missing average and sorts below every average: metrics lie in -100 to 100
 
 
 class DamagedCheckpointError(ValueError):
-    """A checkpoint that is not whole, or not what was saved; the message names the file."""
+    """A checkpoint is incomplete or differs from what was saved; the message names the file."""
 
 
 def save_checkpoint(
@@ -38,70 +40,24 @@ def save_checkpoint(
     state: SamplerState,
     fingerprint: dict[str, Any],
 ) -> None:
-    """Write a checkpoint into an empty folder; the caller gives it its name when it is whole.
+    """Writes a checkpoint without its manifest into an empty folder.
 
-    Args:
-        folder: empty folder.
-        model, tokenizer: go into `model/`, which `CaMtlModel.from_pretrained` loads.
-        optimizer, schedule: their states.
-        state: where the sampler stands.
-        fingerprint: what must be the same in the run that goes on (tasks, sizes, seed, batch size …).
+    Model and tokenizer go into `model/`, which `CaMtlModel.from_pretrained` loads. `fingerprint` holds what must not
+    change when the run is resumed (tasks, sizes, seed, batch size …).
 
     Raises:
-        OSError: the folder cannot be written, for want of room say; what lies in it is of no use.
+        OSError: the folder cannot be written, for example on a full disk; its content is then unusable.
     """
     states = {"optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
     try:
         model.save_pretrained(folder / MODEL)
         tokenizer.save_pretrained(folder / MODEL)
         torch.save(states, folder / OPTIMIZER)
-    except (SafetensorError, RuntimeError) as error:  # theirs for a full disk
+    except (SafetensorError, RuntimeError) as error:  # raised on a full disk
         raise OSError(f"{folder} cannot be written: {first_line(error)}") from error
     (folder / STATE).write_text(
         json.dumps({"sampler": state.to_dict(), "fingerprint": fingerprint}, indent=1)
     )
-
-
-def seal(folder: Path, metrics: Mapping[str, Any]) -> None:
-    """Complete a checkpoint's folder with its manifest.
-
-    Args:
-        folder: of `save_checkpoint`.
-        metrics: what was reported with it (`step`, `average`, `scores` …); JSON.
-    """
-    files = {
-        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": _sha256(path)}
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != MANIFEST
-    }
-    (folder / MANIFEST).write_text(json.dumps({"metrics": dict(metrics), "files": files}, indent=1))
-
-
-def verify(folder: Path) -> None:
-    """Read every file of a sealed checkpoint and compare it with the manifest.
-
-    Raises:
-        DamagedCheckpointError: a file is missing, cut short or changed, or there is no manifest.
-    """
-    try:
-        files = json.loads((folder / MANIFEST).read_text())["files"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DamagedCheckpointError(
-            f"{MANIFEST} cannot be read ({type(error).__name__}: {error})"
-        ) from error
-    for name, told in files.items():
-        path = folder / name
-        if not path.is_file():
-            raise DamagedCheckpointError(f"{name} is missing")
-        if path.stat().st_size != told["bytes"]:
-            raise DamagedCheckpointError(f"{name} has {path.stat().st_size} of {told['bytes']} bytes")
-        if _sha256(path) != told["sha256"]:
-            raise DamagedCheckpointError(f"{name} is not what was saved (its SHA-256 differs)")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load_checkpoint(
@@ -112,14 +68,14 @@ def load_checkpoint(
     schedule: LambdaLR,
     fingerprint: dict[str, Any],
 ) -> SamplerState:
-    """Restore model, optimiser and schedule in place.
+    """Restores model, optimizer and schedule in place.
 
     Returns:
-        Where the sampler stood.
+        The saved sampler state.
 
     Raises:
-        ValueError: the checkpoint's state cannot be read, or is of a run with another fingerprint; the
-            error names what differs. Nothing was restored.
+        ValueError: the state file cannot be read, or its fingerprint differs (the message lists the differences).
+            Nothing is restored then.
     """
     try:
         saved = json.loads((folder / STATE).read_text())
@@ -127,44 +83,97 @@ def load_checkpoint(
         differing = fingerprint_differences(saved["fingerprint"], fingerprint)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"checkpoint {folder} has no {STATE} that can be read ({type(error).__name__}: {error}): "
-            "restore it, or start anew with --run.overwrite true"
+            f"checkpoint {folder}: {STATE} cannot be read ({type(error).__name__}: {error}): "
+            "restore the file, or start again with --run.overwrite true"
         ) from error
     if differing:
         raise ValueError(
-            f"checkpoint {folder} is of another run: {', '.join(differing)}; resume with the settings it was made with"
+            f"checkpoint {folder} belongs to another run: {', '.join(differing)}; resume with the saved settings"
         )
-    stored = CaMtlModel.from_pretrained(folder / MODEL)
-    model.load_state_dict(stored.state_dict())
+    model.load_state_dict(CaMtlModel.from_pretrained(folder / MODEL).state_dict())
     states = torch.load(folder / OPTIMIZER, map_location="cpu", weights_only=True)
     optimizer.load_state_dict(states["optimizer"])
     schedule.load_state_dict(states["schedule"])
     return state
 
 
-def fingerprint_differences(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What a run has other than the one that was saved, a clause for each value.
+def fingerprint_differences(saved: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
+    """The differences of two fingerprints (`TrainJob.fingerprint`), the first one read from JSON, in words."""
+    before, after = (dict(zip(one["tasks"], one["sizes"], strict=True)) for one in (saved, current))
+    clauses = [f"task {task!r} was removed" for task in before if task not in after]
+    clauses += [f"task {task!r} was added" for task in after if task not in before]
+    if not clauses and list(before) != list(after):
+        clauses.append(f"tasks were {list(before)}, are {list(after)}")
+    for task, rows in after.items():
+        if before.get(task, rows) != rows:
+            clauses.append(f"task {task!r} had {before[task]} rows, has {rows}")
+    for name in current:
+        if name not in ("tasks", "sizes"):
+            clauses += _value_differences(name, saved.get(name), current[name])
+    return clauses
+
+
+def _value_differences(name: str, saved: Any, current: Any) -> list[str]:
+    if isinstance(saved, Mapping) and isinstance(current, Mapping):
+        keys = [*current, *(key for key in saved if key not in current)]
+        return [
+            clause
+            for key in keys
+            for clause in _value_differences(f"{name}.{key}", saved.get(key), current.get(key))
+        ]
+    return [] if saved == current else [f"{name} was {saved!r}, is {current!r}"]
+
+
+def seal(folder: Path, metrics: Mapping[str, Any]) -> None:
+    """Completes the folder of `save_checkpoint` with its manifest; `metrics` (`step`, `average` …) go into it."""
+    files = {
+        name: {"bytes": size, "sha256": _sha256(folder / name)}
+        for name, size in _file_sizes(folder).items()
+        if name != MANIFEST
+    }
+    (folder / MANIFEST).write_text(json.dumps({"metrics": dict(metrics), "files": files}, indent=1))
+
+
+def verify(folder: Path) -> None:
+    """Reads every file of a sealed checkpoint and compares it with the manifest.
+
+    Raises:
+        DamagedCheckpointError: the manifest is unreadable, or a file is missing, truncated or changed.
+    """
+    try:
+        files = json.loads((folder / MANIFEST).read_text())["files"]
+        problem = find_size_problem(files, _file_sizes(folder))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DamagedCheckpointError(
+            f"{MANIFEST} cannot be read ({type(error).__name__}: {error})"
+        ) from error
+    if problem:
+        raise DamagedCheckpointError(problem)
+    for name in files:
+        if _sha256(folder / name) != files[name]["sha256"]:
+            raise DamagedCheckpointError(f"{name} differs from what was saved (SHA-256)")
+
+
+def find_size_problem(files: Mapping[str, Any], sizes: Mapping[str, int]) -> str:
+    """The first file that is missing or has the wrong size, in words; empty where there is none.
 
     Args:
-        saved, now: fingerprints (`TrainJob.fingerprint`), the first one out of JSON.
+        files: the manifest's entries, {name: {"bytes": size, …}}.
+        sizes: {name: size} of the files in the checkpoint's folder.
     """
-    before, after = (dict(zip(which["tasks"], which["sizes"], strict=True)) for which in (saved, now))
-    told = [f"task {task!r} is gone" for task in before if task not in after]
-    told += [f"task {task!r} is new" for task in after if task not in before]
-    if not told and list(before) != list(after):
-        told.append(f"tasks were {list(before)}, are {list(after)}")
-    told += [
-        f"task {task!r} had {before[task]} rows, has {rows}"
-        for task, rows in after.items()
-        if before.get(task, rows) != rows
-    ]
-    for name in [name for name in now if name not in ("tasks", "sizes")]:
-        told += _other(name, saved.get(name), now[name])
-    return told
+    for name in files:
+        if name not in sizes:
+            return f"{name} is missing"
+        if sizes[name] != files[name]["bytes"]:
+            return f"{name} has {sizes[name]} of {files[name]['bytes']} bytes"
+    return ""
 
 
-def _other(name: str, saved: Any, now: Any) -> list[str]:
-    if isinstance(saved, Mapping) and isinstance(now, Mapping):
-        keys = [*now, *(key for key in saved if key not in now)]
-        return [clause for key in keys for clause in _other(f"{name}.{key}", saved.get(key), now.get(key))]
-    return [] if saved == now else [f"{name} was {saved!r}, is {now!r}"]
+def _file_sizes(folder: Path) -> dict[str, int]:
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in paths}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Storage that is full or away for a while: what is written there is written later."""
+"""Retries of I/O on storage that is full or unreachable for a while."""
 
 import time
 from collections.abc import Callable
@@ -6,37 +6,37 @@ from typing import TypeVar
 
 from pipeline.errors import first_line
 
-PATIENCE = 600.0  # seconds that storage may be full or away before the run gives up
+PATIENCE = 600.0  # seconds of failures after which the run ends
 LONGEST_PAUSE = 30.0
 Result = TypeVar("Result")
 
 
-def retry_io(action: Callable[[], Result], what: str, tell: Callable[[str], object]) -> Result:
-    """Do something with storage, again and again until it succeeds.
+def retry_io(action: Callable[[], Result], what: str, log: Callable[[str], object]) -> Result:
+    """Retries transient I/O errors (full disk, unreachable store) for up to ten minutes.
 
     Args:
-        action: may be done again after it has failed half-way.
-        what: it does, in words: "storing ...".
-        tell: hears of it when it is done late.
+        action: safe to repeat after it failed half-way.
+        what: description for messages, such as "storing ...".
+        log: receives a line when the action succeeds late.
 
     Raises:
-        ValueError: it does not succeed for ten minutes.
+        ValueError: the action failed for ten minutes.
     """
-    began, pause, reason = time.monotonic(), 1.0, ""
+    start, pause, reason = time.monotonic(), 1.0, ""
     while True:
         try:
             result = action()
-        except OSError as error:  # PyArrow's are OSErrors too
+        except OSError as error:  # PyArrow raises OSErrors too
             reason = first_line(error)
-            if time.monotonic() > began + PATIENCE:
+            if time.monotonic() > start + PATIENCE:
                 raise ValueError(
                     f"{what} has failed for {PATIENCE:g} s ({reason}): "
-                    "mend the storage, and go on with --run.resume"
+                    "repair the storage, then continue with --run.resume"
                 ) from error
-            print(f"{what} is tried again: {reason}", flush=True)
+            print(f"{what} is retried: {reason}", flush=True)
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
         else:
             if reason:
-                tell(f"{what} was {time.monotonic() - began:.0f} s late: {reason}")
+                log(f"{what} was {time.monotonic() - start:.0f} s late: {reason}")
             return result

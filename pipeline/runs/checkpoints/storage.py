@@ -1,4 +1,4 @@
-"""Folders of this machine and buckets, reached alike through PyArrow's file systems."""
+"""Local folders and buckets behind one interface, PyArrow's file systems. An address is a local path or a URI."""
 
 import pyarrow as pa
 from pyarrow.fs import FileSystem, LocalFileSystem
@@ -6,33 +6,33 @@ from pyarrow.fs import FileSystem, LocalFileSystem
 from pipeline.errors import first_line
 
 
-def is_uri(place: str) -> bool:
-    """Whether it names a bucket or another file system, and no local path."""
-    return "://" in place
+def is_uri(address: str) -> bool:
+    """Whether the address is a URI and not a local path."""
+    return "://" in address
 
 
-def join_path(place: str, *parts: str) -> str:
-    """A folder below another one; both are local paths or URIs, whose query stays at the end."""
-    base, mark, query = place.partition("?") if is_uri(place) else (place, "", "")
+def join_path(address: str, *parts: str) -> str:
+    """Appends path segments; the query of a URI stays at the end."""
+    base, mark, query = address.partition("?") if is_uri(address) else (address, "", "")
     return "/".join([base.rstrip("/"), *parts]) + mark + query
 
 
-def last_part(place: str) -> str:
-    """The last part of a path or URI."""
-    return (place.partition("?")[0] if is_uri(place) else place).rstrip("/").rpartition("/")[2]
+def last_part(address: str) -> str:
+    """The last path segment."""
+    return (address.partition("?")[0] if is_uri(address) else address).rstrip("/").rpartition("/")[2]
 
 
-def open_filesystem(place: str) -> tuple[FileSystem, str]:
-    """PyArrow's file system and the path in it. Credentials come from the environment.
+def open_filesystem(address: str) -> tuple[FileSystem, str]:
+    """PyArrow's file system and the path in it; credentials come from the environment.
 
     Raises:
-        ValueError: there is no such kind of storage, or it cannot be reached.
+        ValueError: the kind of storage is unknown, or it cannot be reached.
     """
-    if not is_uri(place):
-        return LocalFileSystem(), place
+    if not is_uri(address):
+        return LocalFileSystem(), address
     try:
-        return FileSystem.from_uri(place)
+        return FileSystem.from_uri(address)
     except (OSError, pa.ArrowException) as error:
         raise ValueError(
-            f"storage {place.partition('?')[0]} cannot be reached ({first_line(error)})"
+            f"storage {address.partition('?')[0]} cannot be reached ({first_line(error)})"
         ) from error

@@ -26,7 +26,7 @@ def test_checkpoints_of_an_earlier_run_of_that_name_in_the_storage_are_not_gone_
     earlier.mkdir(parents=True)
     settings = make_settings(tmp_path, tiny_backbone, cluster={"storage_path": str(tmp_path / "storage")})
     with pytest.raises(
-        ValueError, match=r"storage_path .* holds a run 'run' already, .*--run\.overwrite true"
+        ValueError, match=r"storage_path .* already holds a run 'run', .*--run\.overwrite true"
     ):
         create_or_resume_run(settings)
     create_or_resume_run(replace(settings, run=replace(settings.run, overwrite=True)))

@@ -5,14 +5,11 @@ import pathlib
 import numpy as np
 import pyarrow
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
-from pipeline.runs import figures
 from pipeline.runs.figures import mix_figure, scores_figure
-from pipeline.runs.plotting import COLOURS, STYLES
+from pipeline.runs.plotting import COLOURS, INK, STYLES
 
 
 def make_mix(tasks: int, steps: int) -> pyarrow.Table:
@@ -70,19 +67,12 @@ def test_thirty_two_tasks_look_different() -> None:
     assert len({(colour, style) for style in STYLES for colour in COLOURS}) == 32
 
 
-@given(values=st.lists(st.integers(0, 50), min_size=1, max_size=40), half=st.integers(0, 5))
-def test_moving_sum_is_the_sum_around_each_row(values: list[int], half: int) -> None:
-    found = figures._moving_sum(np.array(values, dtype=float)[:, None], 2 * half + 1)[:, 0]
-    wanted = [sum(values[max(0, row - half) : row + half + 1]) for row in range(len(values))]
-    assert found.tolist() == wanted
-
-
 @pytest.mark.filterwarnings("error")
 def test_scores_figure_shows_the_model_and_the_majority_answer(tmp_path: pathlib.Path) -> None:
     results = {"tasks": {"cola": {"mcc": -3.0}, "mrpc": {"f1": 84.0, "accuracy": 76.0}}, "average": 38.5}
     path = tmp_path / "scores.png"
     scores_figure(results, {"cola": {"mcc": 0.0}, "mrpc": {"f1": 81.6, "accuracy": 68.9}}, str(path))
-    assert {rgb(COLOURS[0]), rgb(COLOURS[1]), rgb(figures.INK)} <= colours_in(path)
+    assert {rgb(COLOURS[0]), rgb(COLOURS[1]), rgb(INK)} <= colours_in(path)
     without = tmp_path / "without.png"
     scores_figure(results, {}, str(without))
     assert rgb(COLOURS[0]) in colours_in(without)

@@ -5,8 +5,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from pipeline.runs.records import merge_chunks, write_chunk
-from pipeline.runs.results import sampling, totals
+from pipeline.runs.records import list_chunks, merge_chunks, read_summary, write_chunk
+from pipeline.runs.results import count_rows, summarize
 from tests.pipeline.runs.test_monitor import TASKS, make_records
 
 MIX = pa.table({"task": ["a", "b"] * 2, "candidates": [4, 12, 4, 0], "trained": [3, 2, 0, 0]})
@@ -17,7 +17,10 @@ def test_totals_are_over_all_chunks(tmp_path: Path) -> None:
     for first, last in ((1, 3), (4, 5)):
         write_chunk(tmp_path, [make_records(first, last)], TASKS)
     mix, rows = merge_chunks(tmp_path, "mix.parquet"), merge_chunks(tmp_path, "rows.parquet")
-    found = totals(tmp_path, sampling(mix, rows, {"a": 8, "b": 12}, scored=True))
+    found = summarize(
+        [read_summary(chunk) for chunk in list_chunks(tmp_path)],
+        count_rows(mix, rows, {"a": 8, "b": 12}, scored=True),
+    )
     assert found == pytest.approx(
         {
             "steps": 5,
@@ -33,7 +36,7 @@ def test_totals_are_over_all_chunks(tmp_path: Path) -> None:
 
 
 def test_a_row_trained_on_twice_counts_once_as_distinct_and_rows_of_other_tasks_are_others() -> None:
-    assert sampling(MIX, ROWS, {"a": 5, "b": 20}, scored=True) == {
+    assert count_rows(MIX, ROWS, {"a": 5, "b": 20}, scored=True) == {
         "a": {
             "rows_available": 5,
             "rows_drawn": 8,
@@ -58,7 +61,7 @@ def test_a_row_trained_on_twice_counts_once_as_distinct_and_rows_of_other_tasks_
 
 
 def test_without_selection_nothing_was_scored_and_a_task_never_drawn_counts_nothing() -> None:
-    found = sampling(MIX, ROWS, {"a": 5, "b": 20, "c": 7}, scored=False)
+    found = count_rows(MIX, ROWS, {"a": 5, "b": 20, "c": 7}, scored=False)
     assert [found[task]["rows_scored"] for task in "abc"] == [0, 0, 0]
     assert found["c"].pop("rows_available") == 7
     assert set(found["c"].values()) == {0}

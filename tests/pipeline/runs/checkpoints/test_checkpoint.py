@@ -75,8 +75,8 @@ def test_the_model_folder_stands_on_its_own(tmp_path: Path, tokenizer_dir: str) 
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"tasks": ["three", "two", "four"]}, "task 'score' is gone, task 'four' is new"),
-        ({"tasks": ["three", "two"], "sizes": [40, 9]}, "task 'score' is gone"),
+        ({"tasks": ["three", "two", "four"]}, "task 'score' was removed, task 'four' was added"),
+        ({"tasks": ["three", "two"], "sizes": [40, 9]}, "task 'score' was removed"),
         (
             {"tasks": ["two", "three", "score"], "sizes": [9, 40, 24]},
             r"tasks were \['three', 'two', 'score'\], are \['two', 'three', 'score'\]",
@@ -102,7 +102,9 @@ def test_a_checkpoint_of_another_run_is_refused(
     save(tmp_path, tokenizer_dir)
     fresh = parts(2)
     before = {key: tensor.clone() for key, tensor in fresh["model"].state_dict().items()}
-    with pytest.raises(ValueError, match=f"is of another run: {told}; resume with the settings") as caught:
+    with pytest.raises(
+        ValueError, match=f"belongs to another run: {told}; resume with the saved settings"
+    ) as caught:
         load_checkpoint(tmp_path, **fresh, fingerprint={**FINGERPRINT, **changes})
     assert "\n" not in str(caught.value)
     assert all(torch.equal(before[key], tensor) for key, tensor in fresh["model"].state_dict().items())
@@ -116,9 +118,7 @@ def test_a_state_that_cannot_be_read_is_refused(tmp_path: Path, tokenizer_dir: s
     (tmp_path / "state.json").unlink()
     if text is not None:
         (tmp_path / "state.json").write_text(text)
-    with pytest.raises(
-        ValueError, match=rf"checkpoint {tmp_path} has no state.json that can be read \("
-    ) as caught:
+    with pytest.raises(ValueError, match=rf"checkpoint {tmp_path}: state.json cannot be read \(") as caught:
         load_checkpoint(tmp_path, **parts(2), fingerprint=FINGERPRINT)
     assert "\n" not in str(caught.value)
 

@@ -24,7 +24,7 @@ def add(
     store: CheckpointStore, step: int, average: float = NOT_EVALUATED, **metrics: Any
 ) -> StoredCheckpoint:
     name = checkpoint_name(step)
-    with store.writing(name, "attempt-001") as folder:
+    with store.create(name, "attempt-001") as folder:
         (folder / "model").mkdir()
         (folder / WEIGHTS).write_bytes(bytes([step % 256]) * 1000)
         seal(folder, {"step": step, "average": average, **metrics})
@@ -55,7 +55,7 @@ def test_of_equal_averages_the_earliest_is_the_best(store: CheckpointStore) -> N
 
 def test_what_was_not_finished_is_no_checkpoint(store: CheckpointStore) -> None:
     add(store, 100)
-    with contextlib.suppress(KeyboardInterrupt), store.writing(checkpoint_name(200), "attempt-001") as folder:
+    with contextlib.suppress(KeyboardInterrupt), store.create(checkpoint_name(200), "attempt-001") as folder:
         (folder / "half").write_text("x")
         raise KeyboardInterrupt
     missing, short, unsealed = (add(store, step) for step in (300, 400, 500))
@@ -105,7 +105,7 @@ def test_the_newest_sound_checkpoint_is_gone_on_from_and_damage_is_named(store: 
     assert len(told) == 1
     assert damaged.name in told[0]
     assert WEIGHTS in told[0]
-    with pytest.raises(DamagedCheckpointError, match="SHA-256"), store.local(damaged):
+    with pytest.raises(DamagedCheckpointError, match="SHA-256"), store.open_verified(damaged):
         pass
 
 
