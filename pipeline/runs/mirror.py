@@ -5,10 +5,11 @@
 Chunks of records are copied as they are written, the summary last: a chunk with a summary is complete.
 """
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from pyarrow.fs import FileSelector, FileType
+from pyarrow.fs import FileSelector, LocalFileSystem, copy_files
 
 from pipeline.runs.checkpoints.storage import is_uri, join_path, open_filesystem
 from pipeline.runs.events import EVENTS
@@ -68,24 +69,15 @@ class Mirror:
         fs, root = open_filesystem(self.root)
         try:
             with fs.open_input_stream(f"{root}/{name}") as stream:
-                content: bytes = stream.read()
+                return stream.read().decode()
         except OSError as error:
             raise ValueError(f"{self.root.partition('?')[0]} holds no run (it has no {name})") from error
-        return content.decode()
 
     def fetch(self, run_dir: Path) -> None:
         """Copies all files but incomplete chunks into an empty run directory."""
         fs, root = open_filesystem(self.root)
-        files = [
-            info.path.removeprefix(root).lstrip("/")
-            for info in fs.get_file_info(FileSelector(root, recursive=True))
-            if info.type == FileType.File
-        ]
-        complete = {name.rpartition("/")[0] for name in files if name.endswith(f"/{SUMMARY}")}
-        for name in files:
-            if name.startswith(f"{CHUNKS}/") and name.rpartition("/")[0] not in complete:
-                continue
-            target = run_dir / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with fs.open_input_stream(f"{root}/{name}") as stream:
-                target.write_bytes(stream.read())
+        run_dir.mkdir(parents=True, exist_ok=True)
+        copy_files(root, str(run_dir), source_filesystem=fs, destination_filesystem=LocalFileSystem())
+        for chunk in list_chunks(run_dir):
+            if not (chunk / SUMMARY).is_file():
+                shutil.rmtree(chunk)

@@ -170,8 +170,7 @@ def scores_as_metrics(scores: dict[str, Any]) -> dict[str, float]:
 
 def _by_task(mix: pa.Table, column: str, tasks: Sequence[str]) -> np.ndarray:
     """A column of `mix.parquet` as [steps, T]."""
-    values: np.ndarray = mix[column].to_numpy().astype(np.float64).reshape(-1, len(tasks))
-    return values
+    return mix[column].to_numpy().astype(np.float64).reshape(-1, len(tasks))
 
 
 def _format_scores(step: int, scores: dict[str, Any]) -> str:

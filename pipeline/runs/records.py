@@ -87,8 +87,7 @@ def last_step(run_dir: str | Path) -> int:
 
 def read_summary(chunk: Path) -> dict[str, Any]:
     """The summary of a chunk."""
-    summary: dict[str, Any] = json.loads((chunk / SUMMARY).read_text())
-    return summary
+    return json.loads((chunk / SUMMARY).read_text())
 
 
 def merge_chunks(run_dir: str | Path, name: str) -> pa.Table:

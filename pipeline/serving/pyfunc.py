@@ -1,7 +1,7 @@
-"""A trained model as MLflow serves it: a table of texts in, a table of answers out.
+"""A trained model in MLflow's format: a table of texts in, a table of answers out.
 
-MLflow loads the model by calling `_load_pyfunc` of this module, from a copy of the code that it keeps beside
-the weights, so a serving machine needs the listed packages and not this project.
+MLflow loads it through `_load_pyfunc` from the copy of the code that it stores beside the weights, so a serving
+machine needs the listed packages but not this project.
 """
 
 import importlib.metadata
@@ -37,11 +37,7 @@ SERVED = ("classification", "regression")
 
 
 class Predictor:
-    """Answers for rows of any of the model's tasks.
-
-    Args:
-        model_dir: Holds weights, configuration and tokenizer.
-    """
+    """Answers rows of any task of a model folder (weights, configuration, tokenizer)."""
 
     def __init__(self, model_dir: str) -> None:
         self.model = CaMtlModel.from_pretrained(model_dir).eval()
@@ -51,26 +47,24 @@ class Predictor:
         """Classifies or rates every row.
 
         Args:
-            rows: Columns `task` and `text`, and `text_pair` for tasks on two texts.
-            params: MLflow's; not used.
+            rows: columns `task` and `text`, and `text_pair` for tasks with two texts.
+            params: required by MLflow's interface; not used.
 
         Returns:
-            In the order and with the index of `rows`: `label`, the name of the likeliest class (none for a
-            regression task), and `score`, its probability (for a regression, the value in the task's units).
+            With the index of `rows`: `label`, the name of the most probable class (None for a regression task), and
+            `score`, its probability (for a regression task the value in the task's units).
 
         Raises:
-            ValueError: A row names a task that the model was not trained on, or one of another kind.
+            ValueError: a row's task is unknown, or is neither classification nor regression.
         """
         tasks = list(self.model.config.tasks)
         if unknown := sorted(set(rows["task"]) - set(tasks)):
             raise ValueError(f"the model knows no task {unknown[0]!r}; it knows {', '.join(tasks)}")
-        labels = np.full(len(rows), None, dtype=object)
-        scores = np.zeros(len(rows))
-        for task in rows["task"].unique():
-            where = np.flatnonzero(rows["task"] == task)
-            for start in range(0, len(where), BATCH_SIZE):
-                positions = where[start : start + BATCH_SIZE]
-                labels[positions], scores[positions] = self._answer(task, rows.iloc[positions])
+        labels, scores = np.full(len(rows), None, dtype=object), np.zeros(len(rows))
+        for task, positions in rows.groupby("task").indices.items():
+            for start in range(0, len(positions), BATCH_SIZE):
+                batch = positions[start : start + BATCH_SIZE]
+                labels[batch], scores[batch] = self._answer(task, rows.iloc[batch])
         return pd.DataFrame({"label": labels, "score": scores}, index=rows.index)
 
     @torch.inference_mode()
@@ -79,8 +73,8 @@ class Predictor:
         head = config.head_spec(task)
         if head.kind not in SERVED:
             raise ValueError(
-                f"task {task!r} is a {head.kind}, whose rows are more than a text or two: tables of texts are "
-                f"answered for {' and '.join(SERVED)}"
+                f"task {task!r} is a {head.kind} task, whose rows have other inputs than `text` and `text_pair`; "
+                f"choose a {' or '.join(SERVED)} task"
             )
         pairs = rows.get("text_pair")
         if pairs is not None and pairs.notna().any() and pairs.isna().any():
@@ -95,13 +89,7 @@ class Predictor:
             return_tensors="pt",
         )
         task_ids = torch.full((len(rows),), config.tasks.index(task), dtype=torch.long)
-        output = self.model(
-            input_ids=encoded["input_ids"],
-            attention_mask=encoded["attention_mask"],
-            token_type_ids=encoded["token_type_ids"],
-            task_ids=task_ids,
-        )
-        logits = output.logits[task].float()
+        logits = self.model(**encoded, task_ids=task_ids).logits[task].float()
         if head.kind == "regression":
             return [None] * len(rows), logits[:, 0].numpy()
         best = logits.softmax(-1).max(-1)
@@ -110,25 +98,23 @@ class Predictor:
 
 
 def save_pyfunc(model_dir: str, path: str, task_names: Sequence[str], logged: LoggedModel) -> None:
-    """Writes a model folder in MLflow's format.
+    """Writes a model in MLflow's format.
 
     Args:
-        model_dir: Holds weights, configuration and tokenizer.
-        path: Of the new folder.
-        task_names: The tasks that the model serves.
-        logged: The model's entry at the server.
+        model_dir: folder with weights, configuration and tokenizer.
+        path: folder to create.
+        task_names: the model's tasks.
+        logged: the model's entry at the server.
     """
-    with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", message=".*input example.*"
-        )  # would run the model once more, to check it
+    with warnings.catch_warnings():  # an input example would make MLflow run the model
+        warnings.filterwarnings("ignore", message=".*input example.*")
         mlflow.pyfunc.save_model(
             path,
             loader_module=__name__,
             data_path=model_dir,
             code_paths=list(CODE_PATHS),
             signature=SIGNATURE,
-            pip_requirements=_requirements(),  # otherwise MLflow starts a process to guess them
+            pip_requirements=_requirements(),  # without them MLflow starts a process to infer them
             metadata={"tasks": list(task_names)},
             mlflow_model=Model(
                 artifact_path=logged.artifact_location,
@@ -140,9 +126,9 @@ def save_pyfunc(model_dir: str, path: str, task_names: Sequence[str], logged: Lo
 
 
 def _requirements() -> list[str]:
-    """What a served model needs, at the versions it was trained with."""
+    """The packages that a served model needs, at the versions of this environment."""
     packages = ("mlflow", "torch", "transformers", "safetensors", "numpy", "pandas")
-    # A local part ("2.13.0+cpu") names a build that package indexes do not carry.
+    # Package indexes carry no builds with a local part ("2.13.0+cpu").
     return [f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in packages]
 
 

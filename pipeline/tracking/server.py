@@ -1,4 +1,4 @@
-"""Reaching an MLflow server or database: within seconds, and without ever printing a password."""
+"""Access to an MLflow server or database: fails within seconds, and never prints a password."""
 
 import contextlib
 import logging
@@ -21,60 +21,59 @@ DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 @contextlib.contextmanager
 def request_limits(timeout: int, *, retries: int = 0) -> Iterator[None]:
-    """Bounds MLflow's requests, which it would repeat for minutes, and keeps it from printing.
+    """Limits MLflow's requests, which it would retry for minutes, and silences its output.
 
-    What it prints are stack traces, and at a run's end the server's URI, password and all. It reads these
-    variables at every request; its client has no arguments for them.
+    MLflow prints stack traces and, at the end of a run, the server's URI with its password. It reads these
+    environment variables at every request; its client has no arguments for them.
 
     Args:
-        timeout: Seconds without an answer.
-        retries: Further tries of a failed request.
+        timeout: seconds until a request without an answer fails.
+        retries: number of times that a failed request is repeated.
     """
-    wanted = {
+    limits = {
         "MLFLOW_HTTP_REQUEST_TIMEOUT": str(timeout),
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": str(retries),
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     }
-    before = {name: os.environ.get(name) for name in wanted}
+    previous = {name: os.environ.get(name) for name in limits}
     mlflow_logger = logging.getLogger("mlflow")
     level = mlflow_logger.level
-    os.environ.update(wanted)
+    os.environ.update(limits)
     mlflow_logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
         mlflow_logger.setLevel(level)
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
+        for name, value in previous.items():
+            os.environ.pop(name, None)
+            if value is not None:
                 os.environ[name] = value
 
 
 @contextlib.contextmanager
-def refusing(tracking_uri: str) -> Iterator[None]:
-    """Turns whatever goes wrong while a run is opened into one line that names the URI and the mend."""
+def one_line_errors(tracking_uri: str) -> Iterator[None]:
+    """Turns every error into a ValueError of one line with the URI, the cause and the remedy."""
     try:
         with request_limits(START_TIMEOUT, retries=1):
             yield
-    except Exception as error:  # the client's, the database driver's or the operating system's
-        reason, mend = reason_of(error, tracking_uri), _mend(error, tracking_uri)
-        raise ValueError(f"MLflow at {redact(tracking_uri)} cannot be used ({reason}): {mend}") from None
+    except Exception as error:  # from the client, the database driver or the operating system
+        cause, remedy = summarize_error(error, tracking_uri), _remedy(error, tracking_uri)
+        raise ValueError(f"MLflow at {redact(tracking_uri)} cannot be used ({cause}): {remedy}") from None
 
 
 def check_reachable(tracking_uri: str) -> None:
-    """Finds out within seconds about a database that MLflow would try to open for a minute or more.
+    """Checks within seconds that a database answers; MLflow itself would try for a minute or more.
 
     Raises:
-        OSError: Its host does not answer, or its folder cannot be made.
-        sqlite3.Error: The SQLite file cannot be written.
-        ValueError: The URI cannot be read.
+        OSError: its host does not answer, or its folder cannot be created.
+        sqlite3.Error: the SQLite file cannot be written.
+        ValueError: the URI is malformed.
     """
     if is_sqlite(tracking_uri):
         path = sqlite_path(tracking_uri)
         path.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.closing(sqlite3.connect(path, timeout=START_TIMEOUT)) as connection:
-            connection.execute("BEGIN IMMEDIATE")  # takes the write lock: a read-only file is found out
+            connection.execute("BEGIN IMMEDIATE")  # takes the write lock, so it fails on a read-only file
             connection.rollback()
         return
     uri = urlsplit(tracking_uri)
@@ -84,15 +83,15 @@ def check_reachable(tracking_uri: str) -> None:
 
 
 def is_sqlite(tracking_uri: str) -> bool:
-    """Whether a tracking URI names an SQLite file."""
+    """Whether the URI names an SQLite file."""
     return tracking_uri.partition(":")[0].partition("+")[0] == "sqlite"
 
 
 def sqlite_path(tracking_uri: str) -> pathlib.Path:
-    """The absolute path of an SQLite URI's file.
+    """The absolute path in an SQLite URI.
 
     Raises:
-        ValueError: It names none.
+        ValueError: the URI names no file.
     """
     path = make_url(tracking_uri).database
     if not path or path == ":memory:":
@@ -100,30 +99,30 @@ def sqlite_path(tracking_uri: str) -> pathlib.Path:
     return pathlib.Path(path).absolute()
 
 
-def reason_of(error: Exception, tracking_uri: str) -> str:
+def summarize_error(error: Exception, tracking_uri: str) -> str:
     """The cause of an error in a few words, without credentials."""
     text = str(error) or type(error).__name__
-    if found := re.search(r"\[Errno -?\d+\] ([^'\"()]+)", text):
-        text = found[1]
+    if match := re.search(r"\[Errno -?\d+\] ([^'\"()]+)", text):
+        text = match[1]
     elif "timed out" in text or "timeout" in text.lower():
         text = "no answer in time"
-    elif found := re.search(r"Caused by .*['\"]([^'\"]+)['\"]", text):  # the innermost of the client's errors
-        text = found[1]
+    elif match := re.search(r"Caused by .*['\"]([^'\"]+)['\"]", text):  # the innermost of the client's errors
+        text = match[1]
     password = ""
-    with contextlib.suppress(ValueError):  # it may be the address that is wrong
+    with contextlib.suppress(ValueError):  # the URI may be malformed
         password = urlsplit(tracking_uri).password or ""
     for secret in {password, unquote(password)} - {""}:
         text = text.replace(secret, "***")
     return shorten(redact(text.strip().partition("\n")[0]), 200)
 
 
-def _mend(error: Exception, tracking_uri: str) -> str:
+def _remedy(error: Exception, tracking_uri: str) -> str:
     if isinstance(error, MlflowException) and error.error_code == "RESOURCE_DOES_NOT_EXIST":
-        return "set the run.tracking_uri that the run was started with"
+        return "set the run.tracking_uri with which the run was started"
     if isinstance(error, MlflowException) and re.search(r"\b40[13]\b", str(error)):
         return "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
     if "was deleted" in str(error):
         return "restore it (mlflow experiments restore), or set another run.experiment"
     if is_sqlite(tracking_uri):
-        return "give run.tracking_uri a file that can be written, like sqlite:////absolute/path/mlflow.db"
+        return "set run.tracking_uri to a writable file, such as sqlite:////absolute/path/mlflow.db"
     return "start the server (mlflow server), or set run.tracking_uri to sqlite:///mlflow.db"

@@ -1,4 +1,4 @@
-"""Texts as MLflow may have them: of the length and the letters that it takes, and without a password."""
+"""Text for MLflow: limited in length, of allowed characters, without passwords."""
 
 import json
 import re
@@ -11,9 +11,9 @@ NAME_LENGTH = 250
 
 
 def flatten(parameters: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested settings as MLflow parameters: `{"run": {"seed": 1}}` becomes `{"run.seed": "1"}`.
+    """Turns nested settings into MLflow parameters: `{"run": {"seed": 1}}` becomes `{"run.seed": "1"}`.
 
-    Lists are written as JSON, passwords in URIs are masked, and what is longer than MLflow takes is cut.
+    Lists become JSON, passwords in URIs are masked, long texts are cut to MLflow's limit.
     """
     flat: dict[str, str] = {}
     for key, value in parameters.items():
@@ -31,7 +31,7 @@ def redact(text: str) -> str:
 
 
 def shorten(text: str, length: int) -> str:
-    """A text of at most `length` characters that says so where it was cut."""
+    """Cuts a text to `length` characters, including a mark with the original length."""
     if len(text) <= length:
         return text
     mark = f"… ({len(text)} characters)"
@@ -39,5 +39,5 @@ def shorten(text: str, length: int) -> str:
 
 
 def allowed_name(key: str) -> str:
-    """A name as MLflow allows it: one bad character would make it refuse a whole batch."""
+    """Replaces characters that MLflow forbids: one forbidden name makes it refuse the complete batch."""
     return re.sub(r"[^\w/.\- :]", "_", key)[:NAME_LENGTH]

@@ -1,8 +1,8 @@
-"""MLflow, in one place: a run is opened by the driver and written to by one process at a time.
+"""Sends metrics and files to an MLflow run; one process writes to a run at a time.
 
-Everything goes through `MlflowClient` with an explicit tracking URI and run id, never through MLflow's
-global "active run". A server that is down when a job starts refuses the job (`tracking_runs`); one that goes
-away later costs nothing but a warning: metrics and files wait in memory and are sent when it is back.
+All calls use `MlflowClient` with an explicit tracking URI and run id, never MLflow's global active run. A server that
+is down at the start of a job stops the job (`tracking.runs`). If it fails later, the tracker logs a warning, keeps
+metrics and files in memory and sends them when the server is back.
 """
 
 import functools
@@ -16,42 +16,34 @@ from collections.abc import Callable, Mapping, Sequence
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Metric
 
-from pipeline.tracking.server import reason_of, request_limits
+from pipeline.tracking.server import request_limits, summarize_error
 from pipeline.tracking.texts import TAG_LENGTH, allowed_name, redact, shorten
 
 logger = logging.getLogger(__name__)
 
 METRICS_PER_BATCH = 1000  # MLflow's limit for one request
 
-FLUSH_TIMEOUT = 4  # seconds that one request may hold up training
-FLUSH_SECONDS = 5.0  # a flush starts nothing further after this long; the rest goes with the next one
-UPLOAD_TIMEOUT = 120  # seconds without an answer while a file is sent
+FLUSH_TIMEOUT = 4  # seconds that one request may delay training
+FLUSH_SECONDS = 5.0  # after this time a flush starts no further request; the next flush continues
+UPLOAD_TIMEOUT = 120  # seconds without an answer during an upload
+RETRY_SECONDS = 10.0  # first pause after a failure; it doubles up to the longest one
 LONGEST_RETRY_SECONDS = 120.0
+LAST_WAIT = 120.0  # seconds that the end of a run waits for a server that is down
+SHORT_LAST_WAIT = 30.0  # for a run that did not finish: when it is resumed, it sends what is missing
 # (model folder, new folder, task names, the model's entry at the server)
 SaveModel = Callable[[str, str, Sequence[str], LoggedModel], None]
-LAST_WAIT = 120.0  # seconds at a run's end
-SHORT_LAST_WAIT = 30.0  # of one that did not finish: it is resumed, and sends what is missing then
 
 
 class Tracker:
-    """Writes to one run: metrics are buffered and sent in batches, files as soon as the server takes them.
+    """Buffers metrics and files of one run and sends them in batches. No method fails because of the server.
 
-    For one process and thread at a time. Making one sends nothing, and it can be pickled, so the driver may
-    hand it to the process that will write. No call fails because of the server.
-
-    Args:
-        tracking_uri: As in `tracking_runs.start_run`.
-        run_id: From `tracking_runs.start_run`.
-        retry_seconds: After a failure the next try waits at least this long, then twice as long, and so on up
-            to two minutes: a server that hangs must not hold up training at every flush.
+    The constructor sends nothing, and a tracker with its buffers can be pickled. It is not thread-safe.
     """
 
-    def __init__(self, tracking_uri: str, run_id: str, *, retry_seconds: float = 10.0) -> None:
+    def __init__(self, tracking_uri: str, run_id: str) -> None:
+        """Arguments as of, and from, `tracking.runs.start_run`."""
         self.tracking_uri = tracking_uri
         self.run_id = run_id
-        self.model_uri: str | None = None
-        """`models:/<id>` once `log_model` has succeeded; `mlflow.register_model` takes it."""
-        self._retry_seconds = retry_seconds
         self._metrics: list[tuple[str, float, int, int]] = []  # key, value, timestamp in ms, step
         self._uploads: list[Callable[[MlflowClient], None]] = []
         self._last_steps: dict[str, int] = {}
@@ -63,11 +55,13 @@ class Tracker:
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Buffers values until the next `flush`.
 
-        The steps of a key only rise: a step that the key has already passed is a replay (workers that went
-        back to their last checkpoint) and is ignored, because MLflow would show both values. NaN and infinity
-        are left out: SQL stores infinity as 1.8e308, which flattens the rest of the curve.
+        The steps of a key only rise. A step up to the key's last one is a replay (workers resumed from a checkpoint)
+        and is ignored, because MLflow would keep both values. NaN and infinity are ignored too: SQL stores infinity as
+        1.8e308, which flattens the rest of the curve.
         """
-        timestamp = int(time.time() * 1000)  # fixed here, so that MLflow recognises a batch sent twice
+        timestamp = int(
+            time.time() * 1000
+        )  # fixed here, so that MLflow recognises a batch that is sent twice
         for key, value in metrics.items():
             name = allowed_name(key)
             if step <= self._last_steps.get(name, -1):
@@ -76,73 +70,58 @@ class Tracker:
             if math.isfinite(value):
                 self._metrics.append((name, float(value), timestamp, step))
 
-    def log_artifact(self, path: str, artifact_path: str | None = None) -> None:
-        """Sends a file, now or when the server is back.
-
-        Args:
-            path: Of an existing file.
-            artifact_path: Folder among the run's artifacts; their root by default.
+    def log_artifact(self, path: str) -> None:
+        """Sends a file to the root of the run's artifacts, now or when the server is back.
 
         Raises:
-            FileNotFoundError: There is no such file.
+            FileNotFoundError: the file does not exist.
         """
         if not os.path.isfile(path):
             raise FileNotFoundError(f"no file {path} to log as an artifact")
-        self._uploads.append(functools.partial(self._send_artifact, os.path.abspath(path), artifact_path))
+        self._uploads.append(functools.partial(self._send_artifact, os.path.abspath(path)))
         self.flush()
 
     def log_model(self, model_dir: str, task_names: Sequence[str], save_model: SaveModel) -> None:
-        """Logs a run's `model/` folder as a model that can be registered, now or when the server is back.
+        """Logs a model that can be registered, now or when the server is back.
 
         Args:
-            model_dir: Holds the weights, the configuration and the tokenizer.
-            task_names: The tasks that the model serves, for the model's description in MLflow.
-            save_model: Writes the folder in MLflow's format (`pipeline.serving.pyfunc.save_pyfunc`).
+            model_dir: folder with weights, configuration and tokenizer.
+            task_names: the model's tasks, for its description in MLflow.
+            save_model: writes the folder in MLflow's format (`pipeline.serving.pyfunc.save_pyfunc`).
 
         Raises:
-            FileNotFoundError: There is no such folder.
+            FileNotFoundError: the folder does not exist.
         """
         if not os.path.isdir(model_dir):
             raise FileNotFoundError(f"no folder {model_dir} to log as a model")
-        tasks = tuple(task_names)
-        self._uploads.append(
-            functools.partial(self._send_model, os.path.abspath(model_dir), tasks, save_model)
-        )
+        send = functools.partial(self._send_model, os.path.abspath(model_dir), tuple(task_names), save_model)
+        self._uploads.append(send)
         self.flush()
 
     def flush(self) -> bool:
-        """Sends what waits, unless a try failed a short while ago.
-
-        Returns:
-            Whether nothing waits any more.
-        """
+        """Sends the buffers, unless a try failed a short while ago. Returns whether they are empty."""
         if (self._metrics or self._uploads) and time.monotonic() >= self._next_try:
             self._send(until=time.monotonic() + FLUSH_SECONDS)
         return not (self._metrics or self._uploads)
 
-    def finish(self, status: str, *, patience: float | None = None) -> bool:
-        """Sends what waits and closes the run.
+    def finish(self, status: str) -> bool:
+        """Sends the buffers, waiting for a server that is down, and closes the run.
 
         Args:
             status: `FINISHED`, `FAILED` or `KILLED`.
-            patience: Seconds to wait for a server that is away; two minutes by default, and half a minute where the
-                run did not finish.
 
         Returns:
             Whether everything was sent and the run closed.
         """
         end_time = int(time.time() * 1000)
-        if patience is None:
-            patience = LAST_WAIT if status == "FINISHED" else SHORT_LAST_WAIT
-        began, told = time.monotonic(), False
-        while not (sent := self._send(until=math.inf)) and time.monotonic() < began + patience:
-            if not told:
+        patience = LAST_WAIT if status == "FINISHED" else SHORT_LAST_WAIT
+        start, warned = time.monotonic(), False
+        while not (sent := self._send(until=math.inf)) and time.monotonic() < start + patience:
+            if not warned:
                 logger.warning(
-                    "waiting up to %g s for MLflow to take %s; Ctrl-C leaves them out",
-                    patience,
-                    self._waiting(),
+                    "waiting up to %g s for MLflow to take %s; Ctrl-C skips them", patience, self._waiting()
                 )
-                told = True
+                warned = True
             time.sleep(min(1.0, patience))
         try:
             with request_limits(FLUSH_TIMEOUT):
@@ -151,41 +130,47 @@ class Tracker:
         except Exception:  # as in _send
             closed = False
         if not (sent and closed):
-            lost = f"{self._waiting()} did not reach it" if not sent else f"it does not know that it {status}"
-            lost += "; --run.resume sends them again"
-            logger.warning("MLflow at %s, run %s: %s", redact(self.tracking_uri), self.run_id, lost)
+            lost = "its status was not updated" if sent else f"{self._waiting()} were not sent"
+            logger.warning(
+                "MLflow at %s, run %s: %s; --run.resume sends them again",
+                redact(self.tracking_uri),
+                self.run_id,
+                lost,
+            )
         return sent and closed
 
     def _send(self, until: float) -> bool:
-        """Sends what waits, metrics first, until all is sent, something fails or the time is up."""
+        """Sends metrics, then files, until the buffers are empty, a request fails or the time is up."""
         try:
             with request_limits(FLUSH_TIMEOUT):
                 client = MlflowClient(self.tracking_uri)
                 self._send_metrics(client, until)
             while self._uploads and time.monotonic() < until:
                 with request_limits(FLUSH_TIMEOUT):
-                    client.get_run(self.run_id)  # is it there? then it may take its time over a file
+                    client.get_run(
+                        self.run_id
+                    )  # fails early while the server is down: an upload may take longer
                 upload = self._uploads.pop(0)
                 try:
                     with request_limits(UPLOAD_TIMEOUT):
                         upload(client)
                 except Exception:
-                    self._uploads.append(upload)  # behind the others: what always fails holds none of them up
+                    self._uploads.append(upload)  # to the end: an upload that always fails blocks no other
                     raise
-        except Exception as error:  # whatever the client, a database driver or an artifact store raises
+        except Exception as error:  # from the client, a database driver or an artifact store
             self._failures += 1
-            wait = min(self._retry_seconds * 2 ** min(self._failures - 1, 10), LONGEST_RETRY_SECONDS)
-            self._next_try = time.monotonic() + wait
+            pause = min(RETRY_SECONDS * 2 ** min(self._failures - 1, 10), LONGEST_RETRY_SECONDS)
+            self._next_try = time.monotonic() + pause
             if self._failures == 1:
                 logger.warning(
-                    "MLflow at %s takes nothing at the moment (%s); training goes on, %s are sent later",
+                    "MLflow at %s is not available (%s); training continues, %s are sent later",
                     redact(self.tracking_uri),
-                    reason_of(error, self.tracking_uri),
+                    summarize_error(error, self.tracking_uri),
                     self._waiting(),
                 )
             return False
         if self._failures:
-            logger.warning("MLflow at %s is back, what waited was sent", redact(self.tracking_uri))
+            logger.warning("MLflow at %s is back; the buffers were sent", redact(self.tracking_uri))
         self._failures = 0
         return not (self._metrics or self._uploads)
 
@@ -203,17 +188,17 @@ class Tracker:
             client.log_batch(self.run_id, metrics=[Metric(*metric) for metric in batch])
             del self._metrics[: len(batch)]
 
-    def _send_artifact(self, path: str, artifact_path: str | None, client: MlflowClient) -> None:
+    def _send_artifact(self, path: str, client: MlflowClient) -> None:
         if os.path.isfile(path):
-            client.log_artifact(self.run_id, path, artifact_path)
+            client.log_artifact(self.run_id, path)
         else:
-            logger.warning("%s was removed before MLflow could take it", path)
+            logger.warning("%s was removed before it was sent to MLflow", path)
 
     def _send_model(
         self, model_dir: str, task_names: tuple[str, ...], save_model: SaveModel, client: MlflowClient
     ) -> None:
-        # What mlflow.pyfunc.log_model does, without its global tracking URI and active run.
-        if self._model_id is None:  # a second try goes on with the same model
+        # The steps of mlflow.pyfunc.log_model, without its global tracking URI and active run.
+        if self._model_id is None:  # a second try uses the same entry
             run = client.get_run(self.run_id)
             self._model_id = client.create_logged_model(
                 run.info.experiment_id,
@@ -230,7 +215,6 @@ class Tracker:
             save_model(model_dir, path, task_names, logged)
             client.log_model_artifacts(logged.model_id, path)
         client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
-        self.model_uri = f"models:/{logged.model_id}"
 
     def _waiting(self) -> str:
         return f"{len(self._metrics)} metric values and {len(self._uploads)} files"

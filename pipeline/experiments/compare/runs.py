@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from pipeline.experiments.compare.groups import Run
-from pipeline.tracking.server import check_reachable, is_sqlite, reason_of, request_limits, sqlite_path
+from pipeline.tracking.server import check_reachable, is_sqlite, request_limits, sqlite_path, summarize_error
 from pipeline.tracking.texts import redact
 
 READ_TIMEOUT = 20  # seconds for one request
@@ -150,7 +150,7 @@ class RunFinder:
         except Exception as error:  # the client's, the database driver's or the artifact store's
             if pass_on and isinstance(error, MlflowException) and error.error_code == pass_on:
                 raise
-            reason = reason_of(error, self._uri)
+            reason = summarize_error(error, self._uri)
             raise ValueError(
                 f"MLflow at {redact(self._uri)} cannot be read ({reason}): give --tracking_uri as the runs had it"
             ) from None

@@ -68,11 +68,6 @@ class StoredCheckpoint:
         """Mean score; `NOT_EVALUATED` where it has none (yet)."""
         return float(self.metrics["average"])
 
-    @property
-    def awaits_scores(self) -> bool:
-        """Whether its asynchronous evaluation has not finished."""
-        return bool(self.metrics.get("to_evaluate")) and self.average == NOT_EVALUATED
-
 
 class CheckpointStore:
     """The checkpoints of one run. Picklable, cheap to construct."""
@@ -178,12 +173,13 @@ class CheckpointStore:
         intact = [stored for stored in sealed if not stored.problem]
         uploaded = max((stored.step for stored in intact if stored.name == newest), default=-1)
         kept = {stored.name for stored in [*intact[-keep:], _best(intact)] if stored}
+        kept |= {
+            stored.name
+            for stored in intact
+            if stored.metrics.get("to_evaluate") and stored.average == NOT_EVALUATED
+        }
         for stored in sealed:
-            if stored.problem:
-                outdated = stored.step <= uploaded
-            else:
-                outdated = stored.name not in kept and not stored.awaits_scores
-            if outdated:
+            if stored.step <= uploaded if stored.problem else stored.name not in kept:
                 with contextlib.suppress(OSError):  # without its manifest, the rest is no checkpoint
                     self._fs.delete_file(f"{stored.path}/{MANIFEST}")
                     self._fs.delete_dir(stored.path)
@@ -204,11 +200,11 @@ class CheckpointStore:
 
     def put_scores(self, name: str, scores: Mapping[str, Any]) -> None:
         """Stores late scores of a checkpoint: {"average": float, "scores": {"tasks": …}}."""
-        self._fs.create_dir(f"{self._path}/{SCORES}")
-        target, unfinished = f"{self._path}/{SCORES}/{name}.json", f"{self._path}/{SCORES}/.{name}"
-        with self._fs.open_output_stream(unfinished) as stream:
+        folder = f"{self._path}/{SCORES}"
+        self._fs.create_dir(folder)
+        with self._fs.open_output_stream(f"{folder}/.{name}") as stream:
             stream.write(json.dumps(dict(scores)).encode())
-        self._fs.move(unfinished, target)
+        self._fs.move(f"{folder}/.{name}", f"{folder}/{name}.json")
 
     def late_scores(self) -> dict[str, dict[str, Any]]:
         """{checkpoint name: scores of `put_scores`}."""
@@ -220,15 +216,12 @@ class CheckpointStore:
         }
 
     def _list(self, *, recursive: bool = False) -> list[FileInfo]:
-        infos: list[FileInfo] = self._fs.get_file_info(
-            FileSelector(self._path, allow_not_found=True, recursive=recursive)
-        )
-        return infos
+        selector = FileSelector(self._path, allow_not_found=True, recursive=recursive)
+        return self._fs.get_file_info(selector)
 
     def _read(self, path: str) -> bytes:
         with self._fs.open_input_stream(path) as stream:
-            content: bytes = stream.read()
-        return content
+            return stream.read()
 
 
 def _best(checkpoints: Sequence[StoredCheckpoint]) -> StoredCheckpoint | None:

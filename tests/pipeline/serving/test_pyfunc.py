@@ -7,8 +7,7 @@ import mlflow.pyfunc
 import pandas as pd  # type: ignore[import-untyped]
 import pytest
 from mlflow import MlflowClient
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+from transformers import AutoTokenizer
 
 from camtl import CaMtlConfig, CaMtlModel, HeadSpec
 from pipeline.serving.pyfunc import save_pyfunc
@@ -16,57 +15,41 @@ from pipeline.tracking.runs import start_run
 from pipeline.tracking.tracker import Tracker
 from tests.mlflow_server import MlflowServer
 
-WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "good", "bad", "film", "it", "rains")
+HEADS = {
+    "squad": HeadSpec(kind="span"),
+    "sst2": HeadSpec(num_labels=2, label_names=("negative", "positive")),
+    "stsb": HeadSpec(kind="regression", num_labels=1, label_range=(0, 5)),
+    "rte": HeadSpec(num_labels=2),
+}
 
 
 @pytest.fixture
-def model_dir(tmp_path: pathlib.Path) -> pathlib.Path:
-    tokenizer = Tokenizer(
-        models.WordLevel({word: index for index, word in enumerate(WORDS)}, unk_token="[UNK]")
-    )
-    tokenizer.normalizer = normalizers.Lowercase()
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
-    ).save_pretrained(tmp_path / "model")
-    encoder = BertConfig(vocab_size=len(WORDS), hidden_size=16, num_attention_heads=2, intermediate_size=32)
-    encoder.num_hidden_layers = 2
-    BertModel(encoder).save_pretrained(tmp_path / "backbone")
-    config = CaMtlConfig(
-        tasks=["sst2", "stsb", "rte", "squad"],
-        heads={
-            "squad": HeadSpec(kind="span"),
-            "sst2": HeadSpec(num_labels=2, label_names=("negative", "positive")),
-            "stsb": HeadSpec(kind="regression", num_labels=1, label_range=(0, 5)),
-            "rte": HeadSpec(num_labels=2),
-        },
-        max_seq_length=16,
-    )
-    CaMtlModel.from_backbone(str(tmp_path / "backbone"), config).save_pretrained(tmp_path / "model")
-    return tmp_path / "model"
+def model_dir(tmp_path: pathlib.Path, tiny_backbone: str) -> str:
+    config = CaMtlConfig(tasks=["sst2", "stsb", "rte", "squad"], heads=HEADS, max_seq_length=16)
+    CaMtlModel.from_backbone(tiny_backbone, config).save_pretrained(tmp_path / "model")
+    AutoTokenizer.from_pretrained(tiny_backbone).save_pretrained(tmp_path / "model")
+    return str(tmp_path / "model")
 
 
 def test_a_logged_model_can_be_registered_and_answers_rows_of_mixed_tasks(
-    mlflow_server: MlflowServer, model_dir: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    mlflow_server: MlflowServer, model_dir: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_id = start_run(mlflow_server.uri, "tests", "a model", {"run": {"seed": 1}}, {})
     tracker = Tracker(mlflow_server.uri, run_id)
-    tracker.log_model(str(model_dir), ["sst2", "stsb", "rte"], save_pyfunc)
+    tracker.log_model(model_dir, ["sst2", "stsb", "rte"], save_pyfunc)
     assert tracker.finish("FINISHED")
-    assert tracker.model_uri is not None
     outputs = MlflowClient(mlflow_server.uri).get_run(run_id).outputs
     assert outputs is not None
-    assert [f"models:/{output.model_id}" for output in outputs.model_outputs] == [tracker.model_uri]
+    [logged] = outputs.model_outputs
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server.uri)
-    version = mlflow.register_model(tracker.model_uri, "camtl")
+    version = mlflow.register_model(f"models:/{logged.model_id}", "camtl")
     served = mlflow.pyfunc.load_model(f"models:/camtl/{version.version}")
     rows = pd.DataFrame(
         {
             "task": ["stsb", "sst2", "rte", "sst2"],
-            "text": ["a good film", "a good film", "it rains", "bad"],
-            "text_pair": ["a bad film", None, "it rains a film", None],
+            "text": ["the good cat", "a good cat", "the dog sat", "not good"],
+            "text_pair": ["a dog", None, "the dog ran", None],
         },
         index=[7, 3, 5, 1],
     )
@@ -78,7 +61,14 @@ def test_a_logged_model_can_be_registered_and_answers_rows_of_mixed_tasks(
     assert answers["score"][[3, 5, 1]].between(0.5, 1.0).all()
     alone = served.predict(rows.loc[[1], ["task", "text"]])
     assert alone["score"][1] == pytest.approx(answers["score"][1], abs=1e-5)
-    with pytest.raises(ValueError, match="no task 'qqp'"):
-        served.predict(pd.DataFrame({"task": ["qqp"], "text": ["a"]}))
-    with pytest.raises(ValueError, match="task 'squad' is a span, whose rows are more than a text or two"):
-        served.predict(pd.DataFrame({"task": ["squad"], "text": ["a"]}))
+    rows.loc[3, "text_pair"] = "a dog"
+    for refused, message in (
+        (pd.DataFrame({"task": ["qqp"], "text": ["a"]}), "no task 'qqp'"),
+        (
+            pd.DataFrame({"task": ["squad"], "text": ["a"]}),
+            "task 'squad' is a span task, whose rows have other",
+        ),
+        (rows, "task 'sst2': some rows have a text_pair and others have none"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            served.predict(refused)
