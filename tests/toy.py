@@ -1,7 +1,8 @@
-"""A CA-MTL small enough for tests: a random encoder, rows of three kinds of tasks, a job over them."""
+"""A small CA-MTL for tests: random encoders, rows of three kinds of tasks, and a training job."""
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from transformers import BertConfig, BertModel
 
 from camtl import CaMtlConfig, CaMtlModel, HeadSpec, TokenRows
+from camtl.token_rows import UNMARKED
 from pipeline.data.preparation.prepared import PreparedSplit
 from pipeline.data.preparation.schema import SCHEMA
 from pipeline.sampling.batches import to_token_rows
@@ -43,7 +45,7 @@ SIZES: dict[str, Any] = {
 }
 WITHOUT_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 ROBERTA = {**SIZES, **WITHOUT_DROPOUT, "max_position_embeddings": 34, "type_vocab_size": 1, "pad_token_id": 1}
-# A small encoder of every supported family; ModernBERT's has layers of both kinds, and windows shorter than rows.
+# A small encoder of every supported family; ModernBERT's has global and local layers, with windows shorter than rows.
 ENCODERS: dict[str, dict[str, Any]] = {
     "bert": ENCODER,
     "electra": {**SIZES, **WITHOUT_DROPOUT, "embedding_size": 24, "max_position_embeddings": 32},
@@ -73,7 +75,7 @@ NAMES = tuple(HEADS)
 
 
 def make_config(variant: str = "base", **changes: Any) -> CaMtlConfig:
-    """Three tasks over the small encoder."""
+    """Three tasks on the small encoder."""
     fields: dict[str, Any] = {
         "variant": variant,
         "tasks": list(NAMES),
@@ -85,14 +87,14 @@ def make_config(variant: str = "base", **changes: Any) -> CaMtlConfig:
 
 
 def make_model(variant: str = "base", *, seed: int = 0, **changes: Any) -> CaMtlModel:
-    """A model none of whose terms vanishes: every weight is random, norms are around 1."""
+    """A model in evaluation mode with random weights, so that no term is 0."""
     model = CaMtlModel(make_config(variant, **changes))
     randomise(model, seed)
     return model.eval()
 
 
 def randomise(model: torch.nn.Module, seed: int) -> None:
-    """Every parameter from a normal distribution; a norm's weight around 1."""
+    """Draws every parameter from a normal distribution; a norm's weight around 1."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -102,7 +104,7 @@ def randomise(model: torch.nn.Module, seed: int) -> None:
 
 
 def make_rows(lengths: Sequence[int], task_ids: Sequence[int], seed: int = 0) -> TokenRows:
-    """Random tokens of these lengths and tasks, with labels that fit the tasks."""
+    """Random tokens with these lengths and tasks, and random labels of the tasks."""
     random = np.random.default_rng(seed)
     tokens = sum(lengths)
     tasks = np.asarray(task_ids, dtype=np.int64)
@@ -118,38 +120,39 @@ def make_rows(lengths: Sequence[int], task_ids: Sequence[int], seed: int = 0) ->
 
 
 def label(task: int, random: np.random.Generator) -> float:
-    """A label of a task."""
+    """A random label of a task."""
     spec = HEADS[NAMES[task]]
     return float(random.uniform(0, 5) if spec.kind == "regression" else random.integers(spec.num_labels))
 
 
 def padded(rows: TokenRows, width: int | None = None) -> dict[str, Tensor]:
-    """Rows as the arguments of a padded batch, as wide as the longest of them."""
+    """Pads rows to a width (default: the longest row) and returns the model's arguments."""
     width = width or int(rows.lengths.max())
     shape = (len(rows), width)
     arrays = {name: np.zeros(shape, np.int64) for name in ("input_ids", "attention_mask", "token_type_ids")}
-    for row, (begin, end) in enumerate(zip(rows.offsets, rows.offsets[1:], strict=False)):
-        arrays["input_ids"][row, : end - begin] = rows.input_ids[begin:end]
-        arrays["token_type_ids"][row, : end - begin] = rows.token_type_ids[begin:end]
+    arrays["token_marks"] = np.full(shape, UNMARKED)
+    for row, (begin, end) in enumerate(pairwise(rows.offsets)):
         arrays["attention_mask"][row, : end - begin] = 1
+        for name in ("input_ids", "token_type_ids", "token_marks"):
+            arrays[name][row, : end - begin] = getattr(rows, name)[begin:end]
     tensors = {name: torch.from_numpy(values) for name, values in arrays.items()}
     return {**tensors, "task_ids": torch.tensor(rows.task_ids)}
 
 
 def gradients(model: CaMtlModel) -> dict[str, Tensor]:
-    """Copies of the gradients of all parameters that have one."""
+    """Copies the gradients of all parameters that have one."""
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
 def make_table(task: int, rows: int, seed: int = 0) -> pa.Table:
-    """Prepared rows of a task: short, and with a label that the first token tells."""
+    """Short prepared rows of a task, whose label follows from the first token."""
     random = np.random.default_rng([task, rows, seed])
     spec = HEADS[NAMES[task]]
     tokens = [
         random.integers(5, VOCABULARY, random.integers(3, MAX_SEQ_LENGTH)).tolist() for _ in range(rows)
     ]
-    told = [row[0] - 5 for row in tokens]
-    labels = [value % 6 * 1.0 if spec.kind == "regression" else value % spec.num_labels for value in told]
+    values = [row[0] - 5 for row in tokens]
+    labels = [value % 6 * 1.0 if spec.kind == "regression" else value % spec.num_labels for value in values]
     columns = {
         "row_id": random.permutation(rows) + 100,
         "input_ids": tokens,
@@ -163,7 +166,7 @@ def make_table(task: int, rows: int, seed: int = 0) -> pa.Table:
 
 
 def make_split(table: pa.Table, folder: Path, *, part_rows: int, row_group_rows: int) -> PreparedSplit:
-    """A table as the files of a prepared split in `folder`/train."""
+    """Writes a table as the files of a prepared split in `folder`/train."""
     (folder / "train").mkdir(parents=True)
     parts = [table.slice(start, part_rows) for start in range(0, table.num_rows, part_rows)]
     files = [str(folder / "train" / f"part-{number:05d}.parquet") for number in range(len(parts))]
@@ -175,12 +178,12 @@ def make_split(table: pa.Table, folder: Path, *, part_rows: int, row_group_rows:
 
 
 def rows_of(tables: Sequence[pa.Table], task: NDArray[np.int64], row: NDArray[np.int64]) -> TokenRows:
-    """Named rows of several tasks' tables."""
+    """The rows at these indices of several tasks' tables."""
     return to_token_rows(fetch_rows(dict(enumerate(tables)), task, row))
 
 
 def save_encoder(folder: Path) -> None:
-    """Write the random encoder as a pretrained one."""
+    """Writes the random encoder as a pretrained one."""
     torch.manual_seed(7)
     BertModel(
         BertConfig(**{name: value for name, value in ENCODER.items() if name != "model_type"})
@@ -188,7 +191,7 @@ def save_encoder(folder: Path) -> None:
 
 
 def make_job(backbone: str, sizes: Sequence[int], **changes: Any) -> TrainJob:
-    """A short job on the toy tasks; `changes` are of the job, or of its mixture or selection by their names."""
+    """A short job on the toy tasks; `changes` are fields of the job, its mixture or its selection."""
     parts: dict[str, dict[str, Any]] = {"mixture": {}, "selection": {}}
     of_job: dict[str, Any] = {}
     for name, value in changes.items():

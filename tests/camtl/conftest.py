@@ -1,4 +1,4 @@
-"""The numbers of the published implementation, where they are."""
+"""Recorded numbers of the published implementation, if they are on this machine."""
 
 import json
 import os
@@ -17,22 +17,20 @@ REFERENCE = Path(os.environ.get("CAMTL_REFERENCE", ROOT.parent / "shared" / "ref
 
 @dataclass(frozen=True)
 class Reference:
-    """One recorded run of the published implementation: what its `.json` tells, its tensors, its gradients."""
+    """One recorded run of the published implementation: settings and scalars, tensors, gradients."""
 
-    told: dict[str, Any]
+    record: dict[str, Any]
     tensors: dict[str, Tensor]
     gradients: dict[str, Tensor]
 
 
 @pytest.fixture(scope="session")
 def reference_file() -> Callable[[str], Path]:
-    """`reference_file(name)` gives its path, or skips the test."""
+    """`reference_file(name)` returns the file's path, or skips the test."""
 
     def find(name: str) -> Path:
         if not (REFERENCE / name).is_file():
-            pytest.skip(
-                f"no {name} in {REFERENCE}: set CAMTL_REFERENCE to the folder of the published numbers"
-            )
+            pytest.skip(f"no {name} in {REFERENCE}: set CAMTL_REFERENCE to the published numbers' folder")
         return REFERENCE / name
 
     return find
@@ -41,12 +39,10 @@ def reference_file() -> Callable[[str], Path]:
 @pytest.fixture(scope="session", params=["base", "large"])
 def reference(request: pytest.FixtureRequest, reference_file: Callable[[str], Path]) -> Reference:
     """The recorded run of a variant."""
-    files = [
-        reference_file(f"{request.param}_a{end}") for end in (".json", ".safetensors", ".grads.safetensors")
-    ]
-    gradients = load_file(files[2])
+    prefix = f"{request.param}_a"
+    gradients = load_file(reference_file(f"{prefix}.grads.safetensors"))
     return Reference(
-        json.loads(files[0].read_text()),
-        load_file(files[1]),
+        json.loads(reference_file(f"{prefix}.json").read_text()),
+        load_file(reference_file(f"{prefix}.safetensors")),
         {name.removeprefix("grad/"): value for name, value in gradients.items() if name.startswith("grad/")},
     )

@@ -1,4 +1,4 @@
-"""Running a small model on rows of mixed tasks, padded or packed, and comparing what it gives."""
+"""Runs a small model on rows of mixed tasks, padded or packed, and compares outputs and weights."""
 
 from typing import Any
 
@@ -16,12 +16,17 @@ def make_batch() -> TokenRows:
 
 
 def run(model: CaMtlModel, rows: TokenRows, *, pack: bool = False, **packing: Any) -> CaMtlOutput:
-    labels = rows.labels_by_task(model.config.tasks)
-    output: CaMtlOutput
-    if pack:
-        output = model(packed=PackedBatch.pack(rows, **packing), labels=labels)
-    else:
-        output = model(**padded(rows), labels=labels)
+    batch = {"packed": PackedBatch.pack(rows, **packing)} if pack else padded(rows)
+    output: CaMtlOutput = model(**batch, labels=rows.labels_by_task(model.config.tasks))
+    return output
+
+
+def run_backward(model: CaMtlModel, rows: TokenRows, **options: Any) -> CaMtlOutput:
+    """Runs the model and computes all gradients anew."""
+    model.zero_grad()
+    output = run(model, rows, **options)
+    assert output.loss is not None
+    output.loss.backward()
     return output
 
 
@@ -29,10 +34,21 @@ def row_logits(model: CaMtlModel, rows: TokenRows, **options: Any) -> list[Tenso
     """Logits of each row, in batch order."""
     logits = run(model, rows, **options).logits
     assert logits is not None
-    left = {name: list(values.detach()) for name, values in logits.items()}
-    return [left[model.config.tasks[task]].pop(0) for task in rows.task_ids]
+    remaining = {name: list(values.detach()) for name, values in logits.items()}
+    return [remaining[model.config.tasks[task]].pop(0) for task in rows.task_ids]
 
 
 def assert_near(left: Tensor, right: Tensor, of: str = "") -> None:
     tolerance = 1e-5 * max(1.0, float(right.detach().abs().max()))
     torch.testing.assert_close(left, right, rtol=0, atol=tolerance, msg=lambda text: f"{of}: {text}")
+
+
+def assert_same_model(model: CaMtlModel, loaded: CaMtlModel) -> None:
+    """Asserts equal weights and, up to the last bit (memory alignment changes it), equal logits."""
+    state = loaded.state_dict()
+    assert set(state) == set(model.state_dict())
+    for name, value in model.state_dict().items():
+        assert torch.equal(state[name], value), name
+    rows = make_batch()
+    for expected, logits in zip(row_logits(model, rows), row_logits(loaded.eval(), rows), strict=True):
+        assert_near(logits, expected)

@@ -1,4 +1,4 @@
-"""`CaMtlConfig`: presets, switches over them, a round trip through JSON, and shapes that contradict themselves."""
+"""`CaMtlConfig`: presets, switches, a round trip through JSON, and contradictory shapes."""
 
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,8 @@ def test_a_variant_sets_the_switches_and_each_can_be_set_alone() -> None:
 
 
 def test_the_norms_of_any_layers_can_be_made_conditional() -> None:
-    for given, layers in {True: "top_half", False: "none", "all": "all", "0-1": "0-1"}.items():
-        assert make_config("none", conditional_layer_norm=given).conditional_layer_norm == layers
+    for value, layers in {True: "top_half", False: "none", "all": "all", "0-1": "0-1"}.items():
+        assert make_config("none", conditional_layer_norm=value).conditional_layer_norm == layers
 
 
 def test_a_round_trip_through_json_keeps_everything(tmp_path: Path) -> None:
@@ -51,19 +51,14 @@ def test_heads_may_be_given_as_their_fields() -> None:
     assert config.head_spec("two") == HeadSpec(num_labels=4)
 
 
-def test_dropout_replaces_the_encoders_own_only_where_it_is_given() -> None:
+def test_dropout_replaces_the_encoders_own_only_if_it_is_set() -> None:
     assert make_config().encoder_config().hidden_dropout_prob == 0.0
     changed = make_config(dropout=0.3).encoder_config()
     assert changed.hidden_dropout_prob == changed.attention_probs_dropout_prob == 0.3
 
 
-def test_a_configuration_without_an_encoder_says_how_to_get_one() -> None:
-    with pytest.raises(ValueError, match=r"build it with CaMtlModel\.from_backbone"):
-        make_config(backbone_config=None).encoder_config()
-
-
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"variant": "huge"}, "variant 'huge' is not known: use one of base, large, none"),
         ({"bottleneck": "bottom"}, "bottleneck 'bottom' is not known: use none, top, all"),
@@ -73,9 +68,10 @@ def test_a_configuration_without_an_encoder_says_how_to_get_one() -> None:
         ({"max_seq_length": 0}, "max_seq_length=0 must be at least 1"),
         ({"bottleneck_reduction": 0}, "bottleneck_reduction=0 must be at least 1"),
         ({"task_embedding_size": 0}, "task_embedding_size=0 must be at least 1"),
+        ({"backbone_config": None}, r"build it with CaMtlModel\.from_backbone"),
         ({"attention_blocks": 17}, "attention_blocks=17 is more than max_seq_length=16"),
     ],
 )
-def test_a_shape_that_contradicts_itself_is_named(changes: dict[str, Any], told: str) -> None:
-    with pytest.raises(ValueError, match=told):
-        make_config(**changes)
+def test_a_contradictory_shape_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_config(**changes).encoder_config()

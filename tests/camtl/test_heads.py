@@ -1,5 +1,6 @@
-"""Heads: predictions in the labels' own units, losses and uncertainties per row, whatever a row is made of."""
+"""Heads of every kind: predictions in the labels' units, losses and uncertainties per row."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from camtl.heads import HEADS, KINDS, Head
 from camtl.packing import TaskRows
 from camtl.uncertainty import EPSILON
 from tests.camtl.running import assert_near
-from tests.toy import VOCABULARY, gradients, make_model
+from tests.toy import VOCABULARY, gradients, make_model, padded
 
 RANGED = HeadSpec(kind="regression", num_labels=1, label_range=(1, 5))
 PLAIN = HeadSpec(kind="regression", num_labels=1)
@@ -32,53 +33,48 @@ def make_head(spec: HeadSpec, size: int = 8) -> Any:
     return HEADS[spec.kind](spec, size)
 
 
-def some_rows(number: int) -> TaskRows:
-    """Rows that are an encoding each, the first of the batch."""
-    lengths = np.ones(number, dtype=np.int64)
-    rows = TokenRows(
-        lengths, lengths, np.arange(number + 1), lengths * 0, np.zeros(number, np.float32), lengths
-    )
+def make_task_rows(number: int) -> TaskRows:
+    """Rows of one encoding each, the only ones of a batch."""
+    ones = np.ones(number, dtype=np.int64)
+    rows = TokenRows(ones, ones, np.arange(number + 1), ones * 0, np.zeros(number, np.float32), ones)
     return PackedBatch.pack(rows).rows_by_task[0]
 
 
 def mean_loss(head: Head, logits: Tensor, labels: Tensor) -> Tensor:
-    return head.row_losses(logits, labels, some_rows(len(logits))).mean()
+    return head.row_losses(logits, labels, make_task_rows(len(logits))).mean()
 
 
 def test_a_label_range_puts_predictions_in_its_units_and_the_loss_on_zero_to_one() -> None:
     torch.manual_seed(0)
-    plain, ranged, where = make_head(PLAIN), make_head(RANGED), some_rows(6)
+    plain, ranged, task_rows = make_head(PLAIN), make_head(RANGED), make_task_rows(6)
     ranged.load_state_dict(plain.state_dict())
     pooled, labels = torch.randn(6, 8), torch.tensor([1.0, 5.0, 3.0, 2.5, 4.75, 1.0])
-    values, in_range = plain(pooled, pooled, where), ranged(pooled, pooled, where)
+    values, in_range = plain(pooled, pooled, task_rows), ranged(pooled, pooled, task_rows)
     torch.testing.assert_close(in_range, 1 + 4 * values)
     expected = F.mse_loss((in_range[:, 0] - 1) / 4, (labels - 1) / 4)
     torch.testing.assert_close(mean_loss(ranged, in_range, labels), expected)
     torch.testing.assert_close(mean_loss(plain, values, labels), F.mse_loss(values[:, 0], labels))
 
 
-def test_a_prediction_off_by_the_whole_range_costs_one() -> None:
-    loss = mean_loss(make_head(RANGED), torch.tensor([[5.0]]), torch.tensor([1.0]))
-    assert loss.item() == pytest.approx(1.0)
-
-
-def test_class_numbers_may_come_as_floats() -> None:
-    logits = torch.randn(4, 3)
-    expected = F.cross_entropy(logits, torch.tensor([0, 2, 1, 1]))
-    found = mean_loss(make_head(HeadSpec(num_labels=3)), logits, torch.tensor([0.0, 2.0, 1.0, 1.0]))
-    torch.testing.assert_close(found, expected)
-
-
-def test_regression_keeps_the_fraction_of_its_labels() -> None:
-    head = make_head(PLAIN)
-    assert mean_loss(head, torch.tensor([[4.75]]), torch.tensor([4.75])).item() == 0.0
-    assert mean_loss(head, torch.tensor([[4.0]]), torch.tensor([4.75])).item() == pytest.approx(0.75**2)
+@pytest.mark.parametrize(
+    ("spec", "logits", "label", "expected"),
+    [
+        (RANGED, [5.0], 1.0, 1.0),  # off by the complete range
+        (PLAIN, [4.0], 4.75, 0.75**2),  # the label keeps its fraction
+        (HeadSpec(num_labels=3), [0.0, 0.0, 0.0], 2.0, np.log(3)),  # class numbers may be floats
+    ],
+)
+def test_the_loss_of_one_prediction(
+    spec: HeadSpec, logits: list[float], label: float, expected: float
+) -> None:
+    loss = mean_loss(make_head(spec), torch.tensor([logits]), torch.tensor([label]))
+    assert loss.item() == pytest.approx(expected)
 
 
 def test_logits_are_float32_under_half_precision() -> None:
     pooled = torch.randn(2, 8)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert make_head(RANGED)(pooled, pooled, some_rows(2)).dtype == torch.float32
+        assert make_head(RANGED)(pooled, pooled, make_task_rows(2)).dtype == torch.float32
 
 
 def mixed_rows() -> TokenRows:
@@ -118,14 +114,17 @@ def by_row(model: CaMtlModel, rows: TokenRows, max_width: int) -> list[tuple[flo
     """(loss, uncertainty, outputs) of every row."""
     batch = PackedBatch.pack(rows, max_width=max_width)
     output = model(packed=batch, labels=rows.labels_by_task(NAMES))
-    found: list[Any] = [None] * len(rows)
-    for task, where in batch.rows_by_task.items():
+    results: list[Any] = [None] * len(rows)
+    for task, task_rows in batch.rows_by_task.items():
         name, head = NAMES[task], model.head(task)
         logits = output.logits[name].detach()
-        parts = (output.row_losses[name].tolist(), head.row_uncertainty(logits, where).tolist())
-        for row, *values in zip(where.rows.tolist(), *parts, head.unbatch(logits, where), strict=True):
-            found[row] = tuple(values)
-    return found
+        losses, uncertainties = output.row_losses[name], head.row_uncertainty(logits, task_rows)
+        outputs = head.unbatch(logits, task_rows)
+        for row, *values in zip(
+            task_rows.rows.tolist(), losses.tolist(), uncertainties.tolist(), outputs, strict=True
+        ):
+            results[row] = tuple(values)
+    return results
 
 
 def test_every_kind_has_a_head() -> None:
@@ -133,18 +132,18 @@ def test_every_kind_has_a_head() -> None:
 
 
 @pytest.mark.parametrize("variant", ["base", "large", "none"])
-def test_a_row_of_any_kind_is_the_same_alone_and_among_others(variant: str) -> None:
+def test_a_row_of_any_kind_gives_the_same_alone_and_among_others(variant: str) -> None:
     model, rows = mixed_model(variant), mixed_rows()
     together = by_row(model, rows, 64)
     order = np.random.default_rng(1).permutation(len(rows))
     shuffled = by_row(model, rows.take(order), 16)
-    for place, row in enumerate(order):
+    for index, row in enumerate(order):
         alone = by_row(model, rows.take(np.asarray([row])), 8)[0]
-        for loss, uncertainty, outputs in (alone, shuffled[place]):
+        for loss, uncertainty, outputs in (alone, shuffled[index]):
             assert loss == pytest.approx(together[row][0], rel=1e-4, abs=1e-5)
             assert uncertainty == pytest.approx(together[row][1], abs=1e-5)
-            for ours, expected in zip(outputs, together[row][2], strict=True):
-                assert_near(torch.tensor(ours), torch.tensor(expected))
+            for output, expected in zip(outputs, together[row][2], strict=True):
+                assert_near(torch.tensor(output), torch.tensor(expected))
     shapes = [[array.shape for array in outputs] for _, _, outputs in together]
     assert shapes == [
         [(3, 4)], [(3,)], [(5, 2), (6, 2)], [(3,)], [(2,)], [(1,)], [(4, 2)], [(2,)], [(1, 4)], [(2,)]
@@ -154,14 +153,14 @@ def test_a_row_of_any_kind_is_the_same_alone_and_among_others(variant: str) -> N
 def test_the_loss_of_every_kind_reaches_its_head_and_the_encoder() -> None:
     model, rows = mixed_model(), mixed_rows()
     batch = PackedBatch.pack(rows)
-    for task, name in enumerate(NAMES):
+    for name in NAMES:
         model.zero_grad()
         loss = model(packed=batch, labels={name: rows.labels_by_task(NAMES)[name]}).loss
         loss.backward()
         reached = gradients(model)
         assert float(reached[f"heads.{name}.linear.weight"].abs().max()) > 0
         assert float(reached["encoder.embeddings.word_embeddings.weight"].abs().max()) > 0
-        assert not any(key.startswith("heads.") and f".{name}." not in key for key in reached), task
+        assert not any(key.startswith("heads.") and f".{name}." not in key for key in reached)
 
 
 def entropy(scores: Tensor) -> float:
@@ -169,69 +168,47 @@ def entropy(scores: Tensor) -> float:
     return float(-(probabilities * probabilities.log()).sum() / (np.log(len(scores)) + EPSILON))
 
 
-def test_losses_and_uncertainties_are_those_of_the_outputs() -> None:
-    """Worked out from each row's own outputs, kind by kind."""
+def cross_entropy(scores: Tensor, label: int) -> float:
+    return float(F.cross_entropy(scores, torch.tensor(label)))
+
+
+def test_losses_and_uncertainties_follow_from_the_outputs() -> None:
+    """Computed from each row's own outputs: one distribution per tag, choice, window side or class."""
     rows = mixed_rows()
-    found = by_row(mixed_model(), rows, 64)
-
-    def outputs(row: int) -> list[Tensor]:
-        return [torch.tensor(array) for array in found[row][2]]
-
-    def costs(scores: Tensor, label: int) -> float:
-        return float(F.cross_entropy(scores, torch.tensor(label)))
-
-    [tags] = outputs(0)
-    expected = [costs(scores, label) for scores, label in zip(tags, (1, 3, 0), strict=True)]
-    assert found[0][0] == pytest.approx(np.mean(expected), rel=1e-4)
-    assert found[0][1] == pytest.approx(np.mean([entropy(scores) for scores in tags]), abs=1e-5)
-    [choices] = outputs(1)
-    assert found[1][0] == pytest.approx(costs(choices, 2), rel=1e-4)
-    assert found[1][1] == pytest.approx(entropy(choices), abs=1e-5)
-    first, second = outputs(
-        2
-    )  # no answer in the first window; from its 2nd to its 3rd position in the second
-    expected = [costs(first.T[0], 0), costs(first.T[1], 0), costs(second.T[0], 2), costs(second.T[1], 3)]
-    assert found[2][0] == pytest.approx(np.mean(expected), rel=1e-4)
-    entropies = [entropy(scores) for window in (first, second) for scores in window.T]
-    assert found[2][1] == pytest.approx(np.mean(entropies), abs=1e-5)
-    for row in (3, 4):
-        [scores] = outputs(row)
-        assert found[row][0] == pytest.approx(costs(scores, int(rows.labels[row])), rel=1e-4)
-        assert found[row][1] == pytest.approx(entropy(scores), abs=1e-5)
-    assert found[5][0] == pytest.approx((float(outputs(5)[0]) - 0.5) ** 2, rel=1e-4)
-    assert found[5][1] == 0
+    results = by_row(mixed_model(), rows, 64)
+    outputs = [[torch.tensor(array) for array in result[2]] for result in results]
+    windows = [scores for window in outputs[2] for scores in window.T]
+    distributions = {
+        0: (list(outputs[0][0]), (1, 3, 0)),
+        1: (outputs[1], (2,)),
+        2: (windows, (0, 0, 2, 3)),  # no answer in the first window, positions 2 to 3 in the second
+        3: (outputs[3], (int(rows.labels[3]),)),
+        4: (outputs[4], (int(rows.labels[4]),)),
+    }
+    for row, (scores, labels) in distributions.items():
+        losses = [cross_entropy(*pair) for pair in zip(scores, labels, strict=True)]
+        assert results[row][0] == pytest.approx(np.mean(losses), rel=1e-4)
+        assert results[row][1] == pytest.approx(np.mean([entropy(values) for values in scores]), abs=1e-5)
+    assert results[5][0] == pytest.approx((float(outputs[5][0]) - 0.5) ** 2, rel=1e-4)
+    assert results[5][1] == 0
 
 
 def test_marked_words_are_read_where_their_marks_are() -> None:
-    model, rows = mixed_model("none"), mixed_rows()
-    [changed] = np.flatnonzero(rows.token_marks == 2)[:1]
-    marked = rows.take(np.asarray([4]))
-    moved = rows.token_marks.copy()
-    where = np.flatnonzero(moved == 2)
-    assert changed in where
-    before = by_row(model, marked, 16)[0][2][0]
-    other = TokenRows(**{**marked.__dict__, "token_marks": np.roll(marked.token_marks, 1)})
-    assert not np.allclose(by_row(model, other, 16)[0][2][0], before, atol=1e-4)
+    model, row = mixed_model("none"), mixed_rows().take(np.asarray([4]))
+    shifted = replace(row, token_marks=np.roll(row.token_marks, 1))
+    before, after = (by_row(model, rows, 16)[0][2][0] for rows in (row, shifted))
+    assert not np.allclose(before, after, atol=1e-4)
 
 
-def test_a_padded_batch_is_told_its_marks() -> None:
+def test_a_padded_batch_takes_marks() -> None:
     model, rows = mixed_model(), mixed_rows().take(np.asarray([0, 8]))
-    width = int(rows.lengths.max())
-    padded = {"input_ids": 0, "token_marks": -100, "attention_mask": 0, "token_type_ids": 0}
-    arrays = {name: np.full((2, width), fill) for name, fill in padded.items()}
-    for row, (begin, end) in enumerate(zip(rows.offsets, rows.offsets[1:], strict=False)):
-        for name in ("input_ids", "token_type_ids", "token_marks"):
-            arrays[name][row, : end - begin] = getattr(rows, name)[begin:end]
-        arrays["attention_mask"][row, : end - begin] = 1
-    batch = {name: torch.from_numpy(values) for name, values in arrays.items()}
-    found = model(**batch, task_ids=torch.from_numpy(rows.task_ids)).logits["tagging"]
-    packed = model(packed=PackedBatch.pack(rows)).logits["tagging"]
-    assert found.shape == (4, 4)
-    assert_near(found, packed)
+    logits = model(**padded(rows)).logits["tagging"]
+    assert logits.shape == (4, 4)
+    assert_near(logits, model(packed=PackedBatch.pack(rows)).logits["tagging"])
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "message"),
     [
         ({"kind": "ranking"}, "head kind 'ranking' is not known: use one of classification, regression"),
         ({"kind": "regression", "num_labels": 2}, "1 output, not num_labels=2"),
@@ -240,9 +217,10 @@ def test_a_padded_batch_is_told_its_marks() -> None:
         ({"kind": "span", "num_labels": 3}, "a span head has 2 outputs, not num_labels=3"),
         ({"num_labels": 3, "label_range": (0, 5)}, "needs a regression"),
         ({"kind": "regression", "num_labels": 1, "label_range": (5, 5)}, "lowest < highest"),
+        ({"null_threshold": 0.5}, "null_threshold=0.5 needs a span"),
         ({"num_labels": 3, "label_names": ("yes", "no")}, "2 label_names for num_labels=3"),
     ],
 )
-def test_a_head_that_makes_no_sense_is_named(fields: dict[str, Any], told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+def test_an_invalid_head_is_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         HeadSpec(**fields)

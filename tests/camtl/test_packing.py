@@ -1,4 +1,4 @@
-"""Packing: every token once, nothing overlaps, and rows come back as they were."""
+"""Packing: every token appears once, nothing overlaps, and rows stay intact."""
 
 import numpy as np
 import pytest
@@ -27,13 +27,13 @@ def assert_same(left: TokenRows, right: TokenRows) -> None:
 
 @settings(deadline=None)
 @given(lengths_lists, st.integers(1, 300))
-def test_rows_never_overlap_and_padding_stands_only_at_the_end(lengths: list[int], max_width: int) -> None:
+def test_rows_never_overlap_and_padding_is_only_at_the_end(lengths: list[int], max_width: int) -> None:
     sequence, offset, width = best_layout(np.asarray(lengths), max_width)
     assert width % 8 == 0 or width == max_width
     assert max(lengths) <= width <= max(max_width, -(-max(lengths) // 8) * 8)
     assert sorted(set(sequence.tolist())) == list(range(sequence.max() + 1))
-    for place in range(sequence.max() + 1):
-        spans = sorted((offset[row], lengths[row]) for row in np.flatnonzero(sequence == place))
+    for number in range(sequence.max() + 1):
+        spans = sorted((offset[row], lengths[row]) for row in np.flatnonzero(sequence == number))
         ends = np.cumsum([length for _, length in spans])
         assert [begin for begin, _ in spans] == [0, *ends[:-1]], "rows follow each other without a gap"
         assert ends[-1] <= width
@@ -43,8 +43,8 @@ def test_rows_never_overlap_and_padding_stands_only_at_the_end(lengths: list[int
 @given(lengths_lists, st.integers(40, 120))
 def test_no_two_sequences_could_be_one(lengths: list[int], width: int) -> None:
     sequence, offset = best_fit_decreasing(np.asarray(lengths), width)
-    held = sorted(np.bincount(sequence, lengths).tolist())
-    assert len(held) == 1 or held[0] + held[1] > width
+    filled = sorted(np.bincount(sequence, lengths).tolist())
+    assert len(filled) == 1 or filled[0] + filled[1] > width
     assert bool((offset + lengths <= width).all())
 
 
@@ -61,15 +61,15 @@ def test_a_packed_batch_holds_every_token_once(rows: TokenRows, max_width: int) 
     assert (row_of != PADDING).sum() == rows.offsets[-1]
     for row, length in enumerate(rows.lengths):
         start = int(batch.encoding_starts[row])
-        place = slice(start, start + length)
+        span = slice(start, start + length)
         assert start // batch.input_ids.shape[1] == (start + length - 1) // batch.input_ids.shape[1]
-        assert (row_of[place] == row).all()
+        assert (row_of[span] == row).all()
         assert (row_of == row).sum() == length
         tokens = slice(rows.offsets[row], rows.offsets[row + 1])
-        np.testing.assert_array_equal(flat["input_ids"][place], rows.input_ids[tokens])
-        np.testing.assert_array_equal(flat["token_type_ids"][place], rows.token_type_ids[tokens])
-        np.testing.assert_array_equal(flat["position_ids"][place], np.arange(length))
-        assert (task_of[place] == rows.task_ids[row]).all()
+        np.testing.assert_array_equal(flat["input_ids"][span], rows.input_ids[tokens])
+        np.testing.assert_array_equal(flat["token_type_ids"][span], rows.token_type_ids[tokens])
+        np.testing.assert_array_equal(flat["position_ids"][span], np.arange(length))
+        assert (task_of[span] == rows.task_ids[row]).all()
     assert (flat["input_ids"][row_of == PADDING] == 0).all()
     for row in batch.encoding_ids.tolist():
         assert PADDING not in row[: sum(value != PADDING for value in row)], "padding is at a sequence's end"
@@ -78,27 +78,23 @@ def test_a_packed_batch_holds_every_token_once(rows: TokenRows, max_width: int) 
 @settings(deadline=None)
 @given(token_rows())
 def test_rows_of_a_task_are_numbered_in_batch_order(rows: TokenRows) -> None:
-    packed, wide = PackedBatch.pack(rows), PackedBatch.from_padded(**padded(rows))
-    for batch in (packed, wide):
-        assert sorted(batch.rows_by_task) == sorted(set(rows.task_ids.tolist()))
-        for task, where in batch.rows_by_task.items():
-            numbers = where.rows
-            assert numbers.tolist() == np.flatnonzero(rows.task_ids == task).tolist()
     labels = rows.labels_by_task(["a", "b", "c"])
-    for task, where in packed.rows_by_task.items():
-        numbers = where.rows
-        assert labels["abc"[task]].tolist() == rows.labels[numbers.numpy()].tolist()
+    for batch in (PackedBatch.pack(rows), PackedBatch.from_padded(**padded(rows))):
+        assert sorted(batch.rows_by_task) == sorted(set(rows.task_ids.tolist()))
+        for task, task_rows in batch.rows_by_task.items():
+            assert task_rows.rows.tolist() == np.flatnonzero(rows.task_ids == task).tolist()
+            assert labels["abc"[task]].tolist() == rows.labels[task_rows.rows.numpy()].tolist()
 
 
 @settings(deadline=None)
 @given(token_rows(), st.integers(0, 99))
-def test_taking_rows_keeps_each_whole(rows: TokenRows, seed: int) -> None:
+def test_taking_rows_keeps_each_intact(rows: TokenRows, seed: int) -> None:
     order = np.random.default_rng(seed).permutation(len(rows))
     taken = rows.take(order)
-    for place, row in enumerate(order):
+    for index, row in enumerate(order):
         expected = rows.input_ids[rows.offsets[row] : rows.offsets[row + 1]]
         np.testing.assert_array_equal(
-            taken.input_ids[taken.offsets[place] : taken.offsets[place + 1]], expected
+            taken.input_ids[taken.offsets[index] : taken.offsets[index + 1]], expected
         )
     np.testing.assert_array_equal(taken.row_ids, rows.row_ids[order])
     assert_same(taken.take(np.argsort(order)), rows)
@@ -133,4 +129,4 @@ def test_moving_a_batch_moves_everything() -> None:
     batch = PackedBatch.pack(make_rows([3, 4, 2], [0, 1, 0])).to(torch.device("meta"))
     assert batch.input_ids.is_meta
     assert batch.encoding_starts.is_meta
-    assert all(where.rows.is_meta for where in batch.rows_by_task.values())
+    assert all(task_rows.rows.is_meta for task_rows in batch.rows_by_task.values())

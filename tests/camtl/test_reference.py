@@ -1,7 +1,7 @@
-"""Exactness: the same numbers as the published implementation gives, from its own weights."""
+"""Exactness: the published implementation's weights give its recorded numbers."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,55 +14,55 @@ from camtl.freezing import freeze
 from camtl.reference import from_reference, rename
 from camtl.uncertainty import normalized_entropy, select_most_uncertain, task_mean_entropy
 from tests.camtl.conftest import Reference
+from tests.camtl.running import assert_near
 
 LENGTH = 16
-INPUTS = {"input_ids": "input_ids", "attention_mask": "attention_mask", "token_type_ids": "token_type_ids"}
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
-def load(reference: Reference) -> CaMtlModel:
-    told = reference.told
+def load(reference: Reference, variant: str | None = None) -> CaMtlModel:
+    record = reference.record
     weights = {name[6:]: value for name, value in reference.tensors.items() if name.startswith("param/")}
-    tasks = dict(zip(told["tasks"], told["num_labels"], strict=True))
-    return from_reference(weights, told["bert_config"], told["kind"], tasks, LENGTH)
+    tasks = dict(zip(record["tasks"], record["num_labels"], strict=True))
+    return from_reference(weights, record["bert_config"], variant or record["kind"], tasks, LENGTH)
 
 
 def run(model: CaMtlModel, reference: Reference, rows: Tensor, width: int = LENGTH) -> CaMtlOutput:
-    """The model on some of the recorded rows, in this order, padded to a width."""
+    """Runs the model on some of the recorded rows, in this order, padded to a width."""
     tensors = reference.tensors
-    task_ids = tensors["in/task_id"][rows]
-    given = tensors["in/labels"][rows]
-    labels = {
-        name: given[task_ids == task]
-        for task, name in enumerate(model.config.tasks)
-        if (task_ids == task).any()
-    }
+    task_ids, values = tensors["in/task_id"][rows], tensors["in/labels"][rows]
+    names = model.config.tasks
+    labels = {names[task]: values[task_ids == task] for task in task_ids.unique().tolist()}
     batch = {name: tensors[f"in/{name}"][rows, :width] for name in INPUTS}
     output: CaMtlOutput = model(**batch, task_ids=task_ids, labels=labels)
     return output
 
 
-def assert_near(ours: Tensor, published: Tensor) -> None:
-    torch.testing.assert_close(ours, published, rtol=0, atol=1e-5 * max(1.0, float(published.abs().max())))
+def by_row(logits: Sequence[Tensor | None], task_ids: Tensor) -> list[Tensor]:
+    """Logits of each row, in batch order, from the logits of each task."""
+    remaining = [[] if values is None else list(values) for values in logits]
+    return [remaining[task].pop(0) for task in task_ids.tolist()]
 
 
-def logits_by_row(output: CaMtlOutput, model: CaMtlModel, task_ids: Tensor) -> list[Tensor]:
-    """Logits of each row, in batch order."""
-    assert output.logits is not None
-    left = {name: list(values) for name, values in output.logits.items()}
-    return [left[model.config.tasks[task]].pop(0) for task in task_ids.tolist()]
-
-
-def published_logits(reference: Reference) -> list[Tensor]:
+def assert_published_logits(
+    output: CaMtlOutput, model: CaMtlModel, reference: Reference, rows: Sequence[int]
+) -> None:
+    """Asserts that these rows have the recorded logits and entropies."""
     task_ids = reference.tensors["in/task_id"]
-    left = {task: list(reference.tensors[f"out/logits.{task}"]) for task in range(3)}
-    return [left[task].pop(0) for task in task_ids.tolist()]
+    published = by_row([reference.tensors[f"out/logits.{task}"] for task in range(3)], task_ids)
+    assert output.logits is not None
+    logits = by_row([output.logits.get(name) for name in model.config.tasks], task_ids[list(rows)])
+    for row, values in zip(rows, logits, strict=True):
+        assert_near(values, published[row])
+        entropy = normalized_entropy(values[None]).item()
+        assert entropy == pytest.approx(float(reference.tensors["out/entropy"][row]), abs=1e-5)
 
 
 def assert_gradients_near(model: CaMtlModel, reference: Reference) -> None:
-    ours = dict(model.named_parameters())
-    assert {rename(name, model.config.tasks) for name in reference.gradients} == set(ours)
+    parameters = dict(model.named_parameters())
+    assert {rename(name, model.config.tasks) for name in reference.gradients} == set(parameters)
     for name, published in reference.gradients.items():
-        gradient = ours[rename(name, model.config.tasks)].grad
+        gradient = parameters[rename(name, model.config.tasks)].grad
         assert gradient is not None, name
         tolerance = 1e-4 * float(published.abs().max()) + 1e-6
         torch.testing.assert_close(gradient, published, rtol=0, atol=tolerance, msg=name)
@@ -79,20 +79,14 @@ def test_a_mixed_batch_gives_the_published_numbers_in_any_order(
     output = run(model, reference, rows)
     assert output.last_hidden_state is not None
     assert output.pooler_output is not None
-    real = tensors["in/attention_mask"][rows].bool()
-    assert_near(output.last_hidden_state[real], tensors["out/sequence_output"][rows][real])
     assert_near(output.last_hidden_state, tensors["out/sequence_output"][rows])
     assert_near(output.pooler_output, tensors["out/pooled_output"][rows])
-    published = published_logits(reference)
-    for row, ours in zip(order, logits_by_row(output, model, tensors["in/task_id"][rows]), strict=True):
-        assert_near(ours, published[row])
-        entropy = normalized_entropy(ours[None]).item()
-        assert entropy == pytest.approx(float(tensors["out/entropy"][row]), abs=1e-5)
-    told = reference.told["scalars"]
+    assert_published_logits(output, model, reference, order)
+    scalars = reference.record["scalars"]
     assert output.loss is not None
     assert output.task_losses is not None
-    assert output.loss.item() == pytest.approx(told["loss"], rel=1e-5)
-    for task, loss in zip(reference.told["tasks"], told["loss_per_task"], strict=True):
+    assert output.loss.item() == pytest.approx(scalars["loss"], rel=1e-5)
+    for task, loss in zip(reference.record["tasks"], scalars["loss_per_task"], strict=True):
         assert output.task_losses[task].item() == pytest.approx(loss, rel=1e-5, abs=1e-5)
     output.loss.backward()
     assert_gradients_near(model, reference)
@@ -104,7 +98,7 @@ def test_the_mean_entropies_of_tasks_are_the_published_ones(reference: Reference
     torch.testing.assert_close(
         means[task_ids], reference.tensors["out/entropy_mean"].float(), rtol=0, atol=1e-6
     )
-    assert float(means.max()) == pytest.approx(reference.told["scalars"]["max_mean_entropy"], abs=1e-6)
+    assert float(means.max()) == pytest.approx(reference.record["scalars"]["max_mean_entropy"], abs=1e-6)
 
 
 def test_a_batch_padded_to_its_own_longest_row_gives_the_same_rows(reference: Reference) -> None:
@@ -117,11 +111,7 @@ def test_a_batch_padded_to_its_own_longest_row_gives_the_same_rows(reference: Re
     assert output.last_hidden_state is not None
     real = tensors["in/attention_mask"][rows, :width].bool()
     assert_near(output.last_hidden_state[real], tensors["out/sequence_output"][rows, :width][real])
-    published = published_logits(reference)
-    for row, ours in zip(
-        rows.tolist(), logits_by_row(output, model, tensors["in/task_id"][rows]), strict=True
-    ):
-        assert_near(ours, published[row])
+    assert_published_logits(output, model, reference, rows.tolist())
 
 
 def packed_rows(reference: Reference) -> TokenRows:
@@ -149,23 +139,21 @@ def test_a_packed_batch_gives_the_published_numbers(reference: Reference, max_wi
         assert_near(
             output.last_hidden_state[batch.encoding_ids == row], tensors["out/sequence_output"][row, :length]
         )
-    published = published_logits(reference)
-    for row, ours in enumerate(logits_by_row(output, model, tensors["in/task_id"])):
-        assert_near(ours, published[row])
-    assert output.loss.item() == pytest.approx(reference.told["scalars"]["loss"], rel=1e-5)
+    assert_published_logits(output, model, reference, range(len(rows)))
+    assert output.loss.item() == pytest.approx(reference.record["scalars"]["loss"], rel=1e-5)
     output.loss.backward()
     assert_gradients_near(model, reference)
 
 
 @pytest.mark.parametrize("layers", ["None", "0-1", "0-3"])
-def test_freezing_names_the_published_weights_but_lets_every_conditional_part_train(
+def test_the_published_weights_freeze_but_every_conditional_part_trains(
     reference: Reference, layers: str
 ) -> None:
     model = load(reference)
     freeze(model, "none" if layers == "None" else layers)
-    published = reference.told["freeze"][layers]
-    # There, the attention's generators stay frozen by a name that does not match, and the base variant's top
-    # layer (`new_*`) trains by another; here `freeze` names pretrained weights, and all of them.
+    published = reference.record["freeze"][layers]
+    # In the published code the attention's generators stay frozen and the base variant's top layer (`new_*`)
+    # trains, both by names that do not match; here `freeze` affects all pretrained weights and no others.
     conditional = {name for name in published["frozen"] if "cond_block_diag_attn" in name}
     renamed_top = {
         name
@@ -180,28 +168,21 @@ def test_freezing_names_the_published_weights_but_lets_every_conditional_part_tr
 
 
 def test_weights_of_another_variant_are_refused(reference: Reference) -> None:
-    told = reference.told
-    weights = {name[6:]: value for name, value in reference.tensors.items() if name.startswith("param/")}
-    other = {"base": "large", "large": "base"}[told["kind"]]
+    other = {"base": "large", "large": "base"}[reference.record["kind"]]
     with pytest.raises(ValueError, match="do not fit variant"):
-        from_reference(
-            weights,
-            told["bert_config"],
-            other,
-            dict(zip(told["tasks"], told["num_labels"], strict=True)),
-            LENGTH,
-        )
+        load(reference, other)
 
 
-def selection_cases() -> list[tuple[str, int]]:
-    return [*(("cases", number) for number in range(3)), *(("extra_cases", number) for number in range(2))]
+CASES = [*(("cases", number) for number in range(3)), *(("extra_cases", number) for number in range(2))]
 
 
-@pytest.mark.parametrize(("kind", "number"), selection_cases())
+@pytest.mark.parametrize(("kind", "number"), CASES)
 def test_selection_gives_the_published_indices_and_scores(
     reference_file: Callable[[str], Path], kind: str, number: int
 ) -> None:
-    case = json.loads(reference_file("selection.json").read_text())[kind][number]
+    record = json.loads(reference_file("selection.json").read_text())
+    assert len(record["cases"]) + len(record["extra_cases"]) == len(CASES)
+    case = record[kind][number]
     entropy = torch.cat([normalized_entropy(torch.tensor(logits)) for logits in case["logits"]])
     torch.testing.assert_close(entropy, torch.tensor(case["normalised_entropy"]), rtol=0, atol=1e-6)
     task_ids, tasks = torch.tensor(case["task_id"]), case["tasks"]
@@ -211,13 +192,8 @@ def test_selection_gives_the_published_indices_and_scores(
     torch.testing.assert_close(scores[chosen], torch.tensor(case["selected_U"]), rtol=0, atol=1e-6)
     if case["min_gap_between_sorted_U"] > 0:
         assert chosen.tolist() == case["selected"]
-    else:  # a copied score ties with its source: which of the two comes first is torch.topk's choice
+    else:  # a copied score ties with its source, and torch.topk decides their order
         assert sorted(chosen.tolist()) == sorted(case["selected"])
-
-
-def test_every_recorded_selection_is_tested(reference_file: Callable[[str], Path]) -> None:
-    told = json.loads(reference_file("selection.json").read_text())
-    assert [len(told[kind]) for kind in ("cases", "extra_cases")] == [3, 2]
 
 
 def test_a_pool_of_regression_alone_keeps_its_order_where_the_published_code_divides_by_zero(

@@ -1,6 +1,7 @@
-"""Entropy and Algorithm 1's selection, by hand and as properties."""
+"""Entropy and Algorithm 1's selection: worked examples and properties."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -47,14 +48,12 @@ def test_a_flat_prediction_is_the_least_certain_and_a_sharp_one_the_most(classes
 
 
 def test_entropy_of_half_precision_logits_is_computed_in_float32() -> None:
-    logits = torch.tensor([[0.3, -0.2, 1.5]])
-    assert normalized_entropy(logits.bfloat16()).dtype == torch.float32
-    torch.testing.assert_close(
-        normalized_entropy(logits.bfloat16()), normalized_entropy(logits.bfloat16().float())
-    )
+    half = torch.tensor([[0.3, -0.2, 1.5]]).bfloat16()
+    assert normalized_entropy(half).dtype == torch.float32
+    torch.testing.assert_close(normalized_entropy(half), normalized_entropy(half.float()))
 
 
-def test_predictions_that_are_not_finite_do_not_look_certain() -> None:
+def test_logits_that_are_not_finite_do_not_look_certain() -> None:
     assert normalized_entropy(torch.tensor([[float("nan"), 1.0], [float("nan")] * 2])).isnan().all()
 
 
@@ -89,7 +88,7 @@ def test_selection_takes_distinct_rows_of_the_highest_scores(
 
 @settings(deadline=None)
 @given(candidates(), st.data(), st.floats(0.05, 1.0))
-def test_a_bound_holds_until_nothing_else_is_left(
+def test_a_bound_holds_until_the_other_tasks_have_no_rows(
     pool: tuple[Tensor, Tensor], data: st.DataObject, share: float
 ) -> None:
     entropy, task_ids = pool
@@ -98,29 +97,38 @@ def test_a_bound_holds_until_nothing_else_is_left(
     size = min(k, len(entropy))
     assert len(chosen) == len(set(chosen.tolist())) == size
     bound = max(1, int(share * size))
-    taken, there = (torch.bincount(ids, minlength=4) for ids in (task_ids[chosen], task_ids))
+    taken, available = (torch.bincount(ids, minlength=4) for ids in (task_ids[chosen], task_ids))
     if bool((taken > bound).any()):
-        assert all(taken[task] >= min(bound, int(there[task])) for task in range(4))
-    for task in range(4):  # within a task the highest scores are taken
+        assert all(taken[task] >= min(bound, int(available[task])) for task in range(4))
+    for task in range(4):  # within a task the highest scores are selected
         rows = (task_ids == task).nonzero().flatten()
         inside = [int(row) for row in chosen if task_ids[row] == task]
         outside = sorted(set(rows.tolist()) - set(inside))
         assert not inside or not outside or scores[inside].min() >= scores[outside].max()
 
 
-def test_a_bound_gives_the_place_of_one_tasks_third_row_to_another_task() -> None:
-    entropy, tasks = torch.tensor([0.9, 0.8, 0.7, 0.2, 0.1]), torch.tensor([0, 0, 0, 1, 1])
-    assert select_most_uncertain(entropy, tasks, 4)[0].tolist() == [0, 1, 2, 3]
-    assert select_most_uncertain(entropy, tasks, 4, max_share_per_task=0.5)[0].tolist() == [0, 1, 3, 4]
-    assert select_most_uncertain(entropy, tasks, 4, max_share_per_task=0.25)[0].tolist() == [0, 3, 1, 2]
-
-
-def test_each_task_may_have_a_bound_of_its_own() -> None:
-    entropy, tasks = torch.tensor([0.9, 0.8, 0.7, 0.6, 0.1]), torch.tensor([0, 0, 0, 1, 1])
-    shares = torch.tensor([0.75, 0.25, 1.0])  # of a third task nothing is there
-    assert select_most_uncertain(entropy, tasks, 4, max_share_per_task=shares)[0].tolist() == [0, 1, 2, 3]
-    shares = torch.tensor([0.25, 0.75, 1.0])
-    assert select_most_uncertain(entropy, tasks, 4, max_share_per_task=shares)[0].tolist() == [0, 3, 4, 1]
+@pytest.mark.parametrize(
+    ("entropy", "shares", "selected"),
+    [
+        ([0.9, 0.8, 0.7, 0.2, 0.1], None, [0, 1, 2, 3]),
+        ([0.9, 0.8, 0.7, 0.2, 0.1], 0.5, [0, 1, 3, 4]),
+        ([0.9, 0.8, 0.7, 0.2, 0.1], 0.25, [0, 3, 1, 2]),
+        (
+            [0.9, 0.8, 0.7, 0.6, 0.1],
+            [0.75, 0.25, 1.0],
+            [0, 1, 2, 3],
+        ),  # a share per task; the third has no rows
+        ([0.9, 0.8, 0.7, 0.6, 0.1], [0.25, 0.75, 1.0], [0, 3, 4, 1]),
+        ([0.5] * 5, 0.5, [0, 1, 3, 4]),  # ties: in the order of the candidates
+    ],
+)
+def test_a_bound_passes_rows_to_other_tasks(entropy: list[float], shares: Any, selected: list[int]) -> None:
+    bound = torch.tensor(shares) if isinstance(shares, list) else shares
+    tasks = torch.tensor([0, 0, 0, 1, 1])
+    assert (
+        select_most_uncertain(torch.tensor(entropy), tasks, 4, max_share_per_task=bound)[0].tolist()
+        == selected
+    )
 
 
 @settings(deadline=None)
@@ -133,30 +141,21 @@ def test_a_task_without_entropy_takes_its_sources_scores_by_position(
     chosen, scores = select_most_uncertain(entropy, task_ids, k, copy_from={0: source}, surplus=surplus)
     assert len(set(chosen.tolist())) == len(chosen) == min(k, len(entropy))
     target = scores[task_ids == 0]
-    own = scores[task_ids != 0]
-    if len(own) == 0:
+    others = scores[task_ids != 0]
+    if len(others) == 0:
         assert chosen.tolist() == list(range(min(k, len(entropy)))), "regression alone keeps the plan's order"
         return
-    given_scores = scores[task_ids == source] if source is not None else scores[:0]
-    if len(given_scores) == 0:
-        torch.testing.assert_close(target, own.mean().expand_as(target))
+    source_scores = scores[task_ids == source] if source is not None else scores[:0]
+    if len(source_scores) == 0:
+        torch.testing.assert_close(target, others.mean().expand_as(target))
         return
-    copied = min(len(target), len(given_scores))
-    torch.testing.assert_close(target[:copied], given_scores[:copied])
-    rest = given_scores.mean() if surplus == "mean" else torch.zeros(())
+    copied = min(len(target), len(source_scores))
+    torch.testing.assert_close(target[:copied], source_scores[:copied])
+    rest = source_scores.mean() if surplus == "mean" else torch.zeros(())
     torch.testing.assert_close(target[copied:], rest.expand(len(target) - copied))
 
 
-@settings(deadline=None)
-@given(candidates(max_tasks=1))
-def test_one_task_alone_is_ranked_by_its_entropy(pool: tuple[Tensor, Tensor]) -> None:
-    entropy, task_ids = pool
-    chosen, scores = select_most_uncertain(entropy, task_ids, 5)
-    torch.testing.assert_close(scores, entropy)
-    torch.testing.assert_close(scores[chosen], entropy.sort(descending=True).values[:5])
-
-
-def test_one_row_is_taken_and_none_gives_none() -> None:
+def test_one_row_is_selected_and_no_rows_give_none() -> None:
     assert select_most_uncertain(torch.tensor([0.3]), torch.tensor([2]), 8)[0].tolist() == [0]
     nothing, scores = select_most_uncertain(torch.zeros(0), torch.zeros(0, dtype=torch.long), 8)
     assert len(nothing) == len(scores) == 0
@@ -177,19 +176,8 @@ def test_equal_scores_fill_the_batch_with_the_same_rows_every_time(
     assert chosen.tolist() == again.tolist()
 
 
-def test_a_bound_breaks_ties_by_the_order_of_the_plan() -> None:
-    entropy, tasks = torch.full((6,), 0.5), torch.tensor([0, 0, 0, 1, 1, 1])
-    assert select_most_uncertain(entropy, tasks, 4, max_share_per_task=0.5)[0].tolist() == [0, 1, 3, 4]
-
-
-def test_candidates_that_are_all_certain_still_fill_the_batch() -> None:
-    chosen, scores = select_most_uncertain(torch.zeros(6), torch.tensor([0, 1, 0, 1, 0, 1]), 4)
-    assert len(set(chosen.tolist())) == 4
-    assert scores.tolist() == [0.0] * 6
-
-
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"k": 0}, "k=0"),
         ({"max_share_per_task": 0.0}, "max_share_per_task=0.0"),
@@ -198,11 +186,7 @@ def test_candidates_that_are_all_certain_still_fill_the_batch() -> None:
         ({"task_ids": torch.zeros(3, dtype=torch.long)}, r"\(2,\) and task_ids \(3,\)"),
     ],
 )
-def test_wrong_arguments_are_named(changes: dict[str, object], told: str) -> None:
-    arguments: dict[str, object] = {
-        "entropy": torch.zeros(2),
-        "task_ids": torch.zeros(2, dtype=torch.long),
-        "k": 1,
-    }
-    with pytest.raises(ValueError, match=told):
-        select_most_uncertain(**{**arguments, **changes})  # type: ignore[arg-type]
+def test_wrong_arguments_are_refused(changes: dict[str, Any], message: str) -> None:
+    arguments = {"entropy": torch.zeros(2), "task_ids": torch.zeros(2, dtype=torch.long), "k": 1, **changes}
+    with pytest.raises(ValueError, match=message):
+        select_most_uncertain(**arguments)
