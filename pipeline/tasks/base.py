@@ -18,9 +18,8 @@ from typing import Any
 from camtl.heads import HeadSpec
 from camtl.heads.spec import KINDS
 
-SENTENCE_TOKENS = (
-    128  # longest encoding of one or two sentences, as in the paper; passages use the run's limit
-)
+# Longest encoding of one or two sentences, as in the paper; passages use the run's limit.
+SENTENCE_TOKENS = 128
 
 
 @dataclass(frozen=True)
@@ -177,14 +176,12 @@ def make_task(
     """Returns a task with the head that its kind and labels imply.
 
     Args:
-        name: As in `Task`; also the configuration, unless `config` is given.
-        dataset: As in `Task`.
+        name, dataset, **fields: As in `Task`.
         kind: A key of `TASK_KINDS`.
-        config: As in `Task`.
+        config: As in `Task`; the name by default.
         label_names: Names of the classes or tags; their number is the number of outputs.
         label_range: (lowest, highest) label of a regression; see `HeadSpec`.
-        metrics: Official metrics; the kind's by default.
-        **fields: Other fields of `Task`.
+        metrics: Official metrics; those of the kind by default.
 
     Raises:
         ValueError: The fields do not fit the kind.

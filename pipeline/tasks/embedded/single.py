@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from pipeline.tasks.embedded.text import Draw, Scene, TextRow, draw_scene, finish, noun_phrase
-from pipeline.tasks.embedded.words import NUMBERS, TOPICS, shared_verbs, was
+from pipeline.tasks.embedded.words import NUMBERS, TOPICS, Verb, shared_verbs, was
 
 _GOOD = ("wonderful", "delightful", "excellent", "charming", "impressive", "enjoyable", "superb", "pleasant")
 _BAD = ("awful", "dull", "terrible", "disappointing", "tedious", "dreadful", "clumsy", "unpleasant")
@@ -73,15 +73,7 @@ def acceptability(draw: Draw) -> TextRow:
     """1 for a grammatical sentence, 0 for one with one or two faults; a second noun attracts the verb's number."""
     good = draw.chance(0.55)
     scene = draw_scene(draw)
-    verb, one = scene.verb, scene.agents == 1
-    verbs = draw.pick(
-        (
-            [verb.singular if one else verb.base],
-            ["is" if one else "are", verb.progressive],
-            ["has" if one else "have", verb.participle],
-            ["will", verb.base],
-        )
-    )
+    verbs = draw.pick((*_verb_forms(scene.verb, scene.agents), ["will", scene.verb.base]))
     clause = _Clause(
         scene=scene,
         subject=scene.agent_phrase(draw.pick(("the", ""))).split(),
@@ -103,6 +95,15 @@ def acceptability(draw: Draw) -> TextRow:
         beside = f"{draw.pick(('near', 'behind', 'next to', 'with'))} {bystanders}".split()
     words = [*clause.subject, *beside, *clause.verbs, *clause.thing, *clause.company, *clause.place]
     return (finish(" ".join(words)),), float(good)
+
+
+def _verb_forms(verb: Verb, count: int) -> tuple[list[str], ...]:
+    """Present, progressive and perfect that agree with `count` agents."""
+    return (
+        [verb.singular if count == 1 else verb.base],
+        ["is" if count == 1 else "are", verb.progressive],
+        ["has" if count == 1 else "have", verb.participle],
+    )
 
 
 def _order(draw: Draw, clause: _Clause) -> None:
@@ -133,14 +134,7 @@ def _form(draw: Draw, clause: _Clause) -> None:
 
 
 def _agreement(draw: Draw, clause: _Clause) -> None:
-    one, verb = clause.scene.agents == 1, clause.scene.verb
-    clause.verbs = draw.pick(
-        (
-            [verb.base if one else verb.singular],
-            ["are" if one else "is", verb.progressive],
-            ["have" if one else "has", verb.participle],
-        )
-    )
+    clause.verbs = draw.pick(_verb_forms(clause.scene.verb, 2 if clause.scene.agents == 1 else 1))
 
 
 def _number(draw: Draw, clause: _Clause) -> None:

@@ -64,18 +64,10 @@ TASKS: tuple[Task, ...] = (
 
 @dataclass(frozen=True, kw_only=True)
 class _Recipe:
-    """How the rows of one task are made.
-
-    Attributes:
-        make: Makes one row.
-        train, validation: Rows of each split.
-        wrong_labels: Share of rows, in both splits, whose label is replaced by another one.
-    """
-
     make: Callable[[Draw], TextRow]
-    train: int
+    train: int  # rows of the split
     validation: int
-    wrong_labels: float = 0.04
+    wrong_labels: float = 0.04  # share of rows, in both splits, whose label is replaced by another one
 
 
 _RECIPES = {

@@ -1,8 +1,8 @@
 """Official metrics of textual answers (MRQA, SQuAD, ReCoRD) and of answers judged per question (MultiRC).
 
-All are on the 0–100 scale and take one prediction and one reference per row. Texts are compared as words: lower case,
-without ASCII punctuation and articles, as in the evaluation scripts of SQuAD (Rajpurkar et al. 2016), the MRQA shared
-task (Fisch et al. 2019) and ReCoRD (Zhang et al. 2018).
+All are on the 0–100 scale and take one prediction and one reference per row, of one row or more. Texts are compared as
+words: lower case, without ASCII punctuation and articles, as in the evaluation scripts of SQuAD (Rajpurkar et al.
+2016), the MRQA shared task (Fisch et al. 2019) and ReCoRD (Zhang et al. 2018).
 """
 
 from __future__ import annotations
@@ -34,9 +34,6 @@ def exact_match(predictions: Sequence[str], references: Sequence[Reference]) -> 
     Args:
         predictions: One text per row; "" means "no answer".
         references: `answers`, the right texts. If there are none, or only blank ones, "" is right.
-
-    Raises:
-        ValueError: There are no rows, or the numbers of predictions and references differ.
     """
     return _mean_best(lambda words, right: float(words == right), predictions, references)
 
@@ -55,24 +52,19 @@ def multirc_f1a(predictions: Sequence[int], references: Sequence[Reference]) -> 
     Args:
         predictions: One class per answer.
         references: `label` of the answer.
-
-    Raises:
-        ValueError: There are no rows, or the numbers of predictions and references differ.
     """
-    _check_rows(predictions, references)
     labels = [int(reference["label"]) for reference in references]
     return f1(np.asarray(predictions, dtype=np.int64), np.asarray(labels, dtype=np.int64))
 
 
 def multirc_em(predictions: Sequence[int], references: Sequence[Reference]) -> float:
-    """Share of questions whose answers are all classified correctly: MultiRC's EM; errors as in `multirc_f1a`.
+    """Share of questions whose answers are all classified correctly: MultiRC's EM.
 
     Args:
         predictions: One class per answer.
         references: `label` of the answer, and `question`, [paragraph number, question number]; some copies of the
             set number the questions of each paragraph from 0.
     """
-    _check_rows(predictions, references)
     correct: defaultdict[Hashable, list[bool]] = defaultdict(list)
     for prediction, reference in zip(predictions, references, strict=True):
         correct[tuple(reference["question"])].append(int(prediction) == int(reference["label"]))
@@ -92,7 +84,6 @@ def _mean_best(
     predictions: Sequence[str],
     references: Sequence[Reference],
 ) -> float:
-    _check_rows(predictions, references)
     scores = []
     for prediction, reference in zip(predictions, references, strict=True):
         words = answer_words(prediction)
@@ -107,10 +98,3 @@ def _words_f1(words: list[str], right: list[str]) -> float:
     """F1 of two bags of words, 0 if they share none."""
     shared = (Counter(words) & Counter(right)).total()
     return 2.0 * shared / (len(words) + len(right)) if shared else 0.0
-
-
-def _check_rows(predictions: Sequence[object], references: Sequence[Reference]) -> None:
-    if not len(predictions) or len(predictions) != len(references):
-        raise ValueError(
-            f"{len(predictions)} predictions for {len(references)} references: give one of each per row"
-        )

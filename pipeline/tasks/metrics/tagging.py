@@ -26,8 +26,7 @@ def entity_f1(predictions: Tags, references: Sequence[Reference]) -> float:
         references: `tags`, the right ones.
 
     Raises:
-        ValueError: There are no sentences, the numbers of predictions and references or of tags and words differ,
-            or a tag has another form.
+        ValueError: The numbers of tags and words differ, or a tag has another form.
     """
     from seqeval.metrics import f1_score
 
@@ -72,10 +71,6 @@ def _entities(tags: Sequence[str]) -> set[tuple[str, int, int]]:
 
 
 def _check(predictions: Tags, references: Sequence[Reference]) -> None:
-    if not len(predictions) or len(predictions) != len(references):
-        raise ValueError(
-            f"tags of {len(predictions)} sentences for {len(references)} references: give one of each per sentence"
-        )
     for number, (tags, reference) in enumerate(zip(predictions, references, strict=True)):
         right, words = reference["tags"], reference.get("tokens", tags)
         if not len(tags) == len(right) == len(words):

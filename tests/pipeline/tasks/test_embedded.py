@@ -12,7 +12,7 @@ from pipeline.tasks.base import Task
 from pipeline.tasks.embedded import pairs, single
 from pipeline.tasks.embedded.suite import TASKS, generate
 from pipeline.tasks.embedded.text import Draw, draw_scene, noun_phrase
-from pipeline.tasks.embedded.words import TOPICS, parse_verb, plural
+from pipeline.tasks.embedded.words import TOPICS, plural
 
 SPLITS = ("train", "validation")
 
@@ -49,18 +49,9 @@ def test_another_seed_gives_other_rows_in_the_same_numbers(task: Task) -> None:
 
 
 @by_task
-@pytest.mark.parametrize("seed", [0, 1])
-def test_first_texts_are_unique_across_splits(task: Task, seed: int) -> None:
-    first_texts = [texts[0] for split in SPLITS for texts in texts_of(task, split, seed)]
+def test_first_texts_are_unique_across_splits(task: Task) -> None:
+    first_texts = [texts[0] for split in SPLITS for texts in texts_of(task, split)]
     assert len(set(first_texts)) == len(first_texts)
-
-
-def test_sizes_are_unequal_and_small() -> None:
-    train = {task.name: generate(task.config, "train").num_rows for task in TASKS}
-    assert len(set(train.values())) == len(TASKS) == 6
-    assert min(train.values()) <= 300
-    assert max(train.values()) == 4000
-    assert all(200 <= generate(task.config, "validation").num_rows <= 400 for task in TASKS)
 
 
 @by_task
@@ -127,6 +118,7 @@ def test_draws_depend_on_every_part_of_the_key_and_stay_in_range() -> None:
         ("onion", 1, "red", "", "a red onion"),
         ("potato", 3, "", "", "three potatoes"),
         ("child", 0, "", "", "some children"),
+        ("bus", 9, "", "", "nine buses"),
         ("trophy", 2, "blue", "at least two", "at least two blue trophies"),
     ],
 )
@@ -134,21 +126,11 @@ def test_noun_phrases_agree(noun: str, count: int, adjective: str, determiner: s
     assert noun_phrase(noun, count, adjective, determiner) == phrase
 
 
-def test_words_inflect() -> None:
-    nouns = ("melody", "bus", "dish", "woman")
-    assert [plural(noun) for noun in nouns] == ["melodies", "buses", "dishes", "women"]
-    assert parse_verb("carry carried carried carrying moved").singular == "carries"
-
-
 def test_numbers_in_hypotheses_are_arithmetically_correct() -> None:
     """A bound on the premise's agents or objects holds for an entailment and fails for a contradiction."""
     words = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-    holds = {
-        "exactly": int.__eq__,
-        "at least": int.__ge__,
-        "more than": int.__gt__,
-        "fewer than": int.__lt__,
-    }
+    holds = {"exactly": int.__eq__, "at least": int.__ge__}
+    holds |= {"more than": int.__gt__, "fewer than": int.__lt__}
     draw = Draw("bounds")
     for _ in range(600):
         scene, label = draw_scene(draw), draw.pick((0, 2))
@@ -157,13 +139,6 @@ def test_numbers_in_hypotheses_are_arithmetically_correct() -> None:
         number, noun = claim.removeprefix(kind).split()[:2]
         count = scene.agents if noun in (scene.agent, plural(scene.agent)) else scene.objects
         assert holds[kind](count, words.index(number)) == (label == 0), (scene, claim)
-
-
-def test_similarities_reach_both_ends_of_the_range() -> None:
-    draw = Draw("alike")
-    scores = [pairs.similarity(draw)[1] for _ in range(1000)]
-    assert 0.05 < np.mean(np.array(scores) < 0.5) < 0.3
-    assert 0.05 < np.mean(np.array(scores) > 4.5) < 0.35
 
 
 def test_faulty_sentences_are_never_among_the_good_ones() -> None:

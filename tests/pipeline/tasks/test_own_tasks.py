@@ -1,4 +1,4 @@
-"""Three tasks that a few lines of YAML define train together with RTE."""
+"""Tasks that a few lines of YAML define train together with RTE; one has unanswerable questions (as SQuAD 2)."""
 
 import json
 from pathlib import Path
@@ -29,12 +29,21 @@ names:
   kind: tagging
   files: {train: names.conll, validation: names.conll}
   label_names: [O, B-animal, I-animal]
+doubtful:
+  kind: span
+  files: {train: questions.jsonl, validation: questions.jsonl}
+  null_threshold: 1000000
 """
+QUESTIONS = [
+    {"question": "a house", "context": "the cat sat", "answers": {"text": ["cat"], "answer_start": [4]}},
+    {"question": "a house", "context": "a dog ran", "answers": {"text": [], "answer_start": []}},
+    {"question": "a house", "context": "the dog ran", "answers": {"text": ["dog"], "answer_start": [4]}},
+]
 
 
 @pytest.fixture
 def settings(tmp_path: Path, tiny_backbone: str) -> Settings:
-    """A run in this process on RTE from a folder and three tasks from a file."""
+    """A run in this process on RTE from a folder and the tasks of a file."""
     mine = tmp_path / "mine"
     mine.mkdir()
     reviews = ['"A ""very"" good, good house",the dog sat,good', "Not good,a house,bad", "The end,ran,0"]
@@ -42,6 +51,7 @@ def settings(tmp_path: Path, tiny_backbone: str) -> Settings:
     pairs = [{"first": "the cat sat", "second": "a dog ran", "label": n / 4} for n in range(20)]
     (mine / "pairs.jsonl").write_text("\n".join(map(json.dumps, pairs)))
     (mine / "names.conll").write_text("the O\ncat B-animal\ndog I-animal\nsat O\n\na O\nhouse O\n\n" * 10)
+    (mine / "questions.jsonl").write_text("\n".join(map(json.dumps, QUESTIONS * 8)))
     (mine / "tasks.yaml").write_text(TASKS)
     rte = tmp_path / "data" / "nyu-mll" / "glue" / "rte"
     rte.mkdir(parents=True)
@@ -55,7 +65,7 @@ def settings(tmp_path: Path, tiny_backbone: str) -> Settings:
         tiny_backbone,
         data={
             "source": str(tmp_path / "data"),
-            "tasks": ("rte", "reviews", "likeness", "names"),
+            "tasks": ("rte", "reviews", "likeness", "names", "doubtful"),
             "task_files": (str(mine / "tasks.yaml"),),
         },
         sampler={"policy": "uniform", "select": "none", "pool": 1.0},  # every batch contains every task
@@ -64,13 +74,14 @@ def settings(tmp_path: Path, tiny_backbone: str) -> Settings:
 
 
 @pytest.mark.usefixtures("ray_cluster")
-def test_three_unknown_tasks_train_with_rte(settings: Settings, tmp_path: Path) -> None:
+def test_tasks_of_a_file_train_with_rte(settings: Settings, tmp_path: Path) -> None:
     results = train(settings, lambda _: None)
     assert {task: list(scores) for task, scores in results["tasks"].items()} == {
         "rte": ["accuracy"],
         "reviews": ["accuracy"],
         "likeness": ["pearson", "spearman"],
         "names": ["entity_f1"],
+        "doubtful": ["em", "token_f1"],
     }
     assert results["steps"] == STEPS
     trained = {task: counts["rows_trained"] for task, counts in results["sampling"].items()}
@@ -78,6 +89,12 @@ def test_three_unknown_tasks_train_with_rte(settings: Settings, tmp_path: Path) 
     assert results["sampling"]["rte"]["rows_available"] == 16, "rows of label -1 are not trained on"
     model: CaMtlModel = CaMtlModel.from_pretrained(tmp_path / "runs" / "run" / "model")
     assert model.config.head_spec("names").label_names == ("O", "B-animal", "I-animal")
+    assert model.config.head_spec("doubtful").null_threshold == 1e6
+    assert results["sampling"]["doubtful"]["rows_available"] == 24, "unanswerable questions are trained on"
+    unanswerable = [
+        n % 3 == 1 for n in range(20)
+    ]  # of 20 evaluation rows; at this threshold every prediction is ""
+    assert results["tasks"]["doubtful"]["em"] == pytest.approx(100 * sum(unanswerable) / 20)
     scores = evaluate_model(tmp_path / "runs" / "run", settings)
     for task, measured in results["tasks"].items():
         assert scores["tasks"][task] == pytest.approx(measured, abs=1e-3)

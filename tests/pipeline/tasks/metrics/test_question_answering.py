@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.tasks.metrics.question_answering import (
-    QA_METRICS,
     answer_words,
     exact_match,
     multirc_em,
@@ -68,24 +67,11 @@ def test_answers_by_hand(
 
 def test_multirc_by_hand() -> None:
     # In paragraph 0, question 0 is classified correctly and question 1 is not; in paragraph 1, question 1 is.
-    questions, labels, predictions = (
-        [(0, 0), (0, 1), (0, 0), (0, 1), (1, 1)],
-        [1, 1, 0, 1, 0],
-        [1, 1, 0, 0, 0],
-    )
-    references = [
-        {"question": list(question), "label": label}
-        for question, label in zip(questions, labels, strict=True)
-    ]
+    rows = [((0, 0), 1), ((0, 1), 1), ((0, 0), 0), ((0, 1), 1), ((1, 1), 0)]
+    references = [{"question": list(question), "label": label} for question, label in rows]
+    predictions = [1, 1, 0, 0, 0]
     assert multirc_em(predictions, references) == pytest.approx(100 * 2 / 3)
     assert multirc_f1a(predictions, references) == pytest.approx(100 * 2 * 2 / (2 + 3))
-
-
-@pytest.mark.parametrize("metric", QA_METRICS.values(), ids=QA_METRICS)
-def test_rows_without_a_reference_are_refused(metric: Any) -> None:
-    for predictions in ([], ["x"]):
-        with pytest.raises(ValueError, match=f"{len(predictions)} predictions for 0 references"):
-            metric(predictions, [])
 
 
 # The shared task's rules in other words: letter by letter, without regular expressions.
@@ -121,7 +107,7 @@ def plain_f1(prediction: str, right: str) -> float:
     return 2 * precision * recall / (precision + recall)
 
 
-PIECES = [
+PIECES = (
     "the",
     "The",
     "THE",
@@ -136,7 +122,7 @@ PIECES = [
     "naïve",
     "İ",
     "1,000",
-]
+)
 SEPARATORS = [" ", "  ", "-", "–", "\u00a0", "\t", ", ", "’", "_", ""]
 ANSWER = st.one_of(
     st.text(max_size=12),
@@ -145,12 +131,11 @@ ANSWER = st.one_of(
     ),
 )
 ROW = st.tuples(
-    ANSWER,
-    st.lists(ANSWER, min_size=1, max_size=3).filter(lambda answers: any(map(str.strip, answers))),
+    ANSWER, st.lists(ANSWER, min_size=1, max_size=3).filter(lambda answers: any(map(str.strip, answers)))
 )
 
 
-@settings(max_examples=700, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(st.lists(ROW, min_size=1, max_size=4))
 def test_answers_score_as_by_the_plain_rules(rows: list[tuple[str, list[str]]]) -> None:
     predictions, references = [row[0] for row in rows], [gold(*row[1]) for row in rows]

@@ -78,7 +78,6 @@ def test_entities_end_with_their_sentence(metric: Any) -> None:
         ),
         ([["O", "O"]], [sentence("so", "O O")], "sentence 0 has 2 right and 2 predicted tags for 1 words"),
         ([["NOUN"]], [sentence("so", "O")], "tag 'NOUN'"),
-        ([], [], "0 sentences for 0"),
     ],
 )
 def test_tags_that_do_not_fit_are_refused(metric: Any, predicted: Any, references: Any, message: str) -> None:
