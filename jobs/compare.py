@@ -1,4 +1,4 @@
-"""Hold runs against each other: `python jobs/compare.py RUN [RUN ...] [--query "..."]`."""
+"""Compares finished runs: `python jobs/compare.py RUN [RUN ...] [--query "..."]`."""
 
 import argparse
 import os
@@ -7,9 +7,9 @@ from typing import NoReturn
 from jobs.cli.errors import fail
 
 DESCRIPTION = """\
-Compare finished runs in MLflow: a table per task with mean and spread over seeds, what each run cost, which
-settings differ, and a paired test where two groups share three seeds. Runs that differ in their seed only
-make one group; the first group is the one that the others are held against."""
+Compare finished runs in MLflow: a table per task with mean and spread over seeds, the cost of each run, the
+settings that differ, and a paired test if two groups share three seeds. Runs that differ in their seed only
+form one group; the others are compared with the first group."""
 EXAMPLES = """\
 examples:
   python jobs/compare.py base-20260101-120000 plain-20260101-130000
@@ -24,7 +24,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main() -> None:
-    """Parse, find, group, print, write."""
+    """Parses the command line, finds and groups runs, writes and prints the report."""
     parser = _Parser(
         description=DESCRIPTION,
         epilog=EXAMPLES,
@@ -32,44 +32,46 @@ def main() -> None:
         allow_abbrev=False,
     )
     parser.add_argument("runs", nargs="*", metavar="RUN", help="id or name of a run, or of a parent of runs")
-    parser.add_argument("--query", help="filter in MLflow's language")
+    parser.add_argument("--query", help="filter in MLflow's language, such as params.`data.source` = 'hub'")
     parser.add_argument(
         "--name",
         action="append",
         default=[],
         metavar="NAME=RUN",
-        help="a run under a name of yours; again for each",
+        help="a run and the name to show for it; may be repeated",
     )
     parser.add_argument(
         "--tracking_uri", default=os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
     )
     parser.add_argument("--experiment", default="camtl")
     parser.add_argument("--output_dir", default="compare")
-    asked = parser.parse_args()
-    if not (asked.runs or asked.query or asked.name):
+    arguments = parser.parse_args()
+    if not (arguments.runs or arguments.query or arguments.name):
         fail("no runs: give ids or names of runs, or --query")
-    named = [entry.partition("=") for entry in asked.name]
-    for entry, (name, _, reference) in zip(asked.name, named, strict=True):
+    references = []
+    for entry in arguments.name:
+        name, _, reference = entry.partition("=")
         if not (name and reference):
             fail(f"--name {entry}: write it as NAME=RUN")
+        references.append((reference, name))
+    references += [(reference, "") for reference in arguments.runs]
     from jobs.cli.report import show_comparison
     from pipeline.data.checks import check_writable
-    from pipeline.experiments.compare.groups import group_runs
+    from pipeline.experiments.compare.finder import RunFinder
+    from pipeline.experiments.compare.groups import Run, group_runs
     from pipeline.experiments.compare.report import write_report
-    from pipeline.experiments.compare.runs import RunFinder
 
     try:
-        check_writable("--output_dir", asked.output_dir)
-        finder = RunFinder(asked.tracking_uri, asked.experiment)
-        found = [run for name, _, reference in named for run in finder.by_reference(reference, name)]
-        found += [run for reference in asked.runs for run in finder.by_reference(reference)]
-        found += finder.by_query(asked.query) if asked.query else []
-        once = {run.run_id: run for run in reversed(found)}
-        groups, passed_over = group_runs(
-            [once[run_id] for run_id in dict.fromkeys(run.run_id for run in found)]
-        )
-        remarks = [*finder.remarks, *passed_over]
-        written = write_report(groups, remarks, asked.output_dir)
+        check_writable("--output_dir", arguments.output_dir)
+        finder = RunFinder(arguments.tracking_uri, arguments.experiment)
+        runs = [run for reference, name in references for run in finder.by_reference(reference, name)]
+        runs += finder.by_query(arguments.query) if arguments.query else []
+        unique: dict[str, Run] = {}
+        for run in runs:
+            unique.setdefault(run.run_id, run)
+        groups, left_out = group_runs(list(unique.values()))
+        remarks = [*finder.remarks, *left_out]
+        written = write_report(groups, remarks, arguments.output_dir)
     except ValueError as error:
         fail(str(error))
     show_comparison(groups, remarks, written)

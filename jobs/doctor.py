@@ -25,11 +25,11 @@ def main() -> None:
     from rich.text import Text
 
     from pipeline.doctor.examination import examine
-    from pipeline.experiments.assembly import job_without_data, tasks_of
+    from pipeline.experiments.assembly import build_job, select_tasks
 
     transformers.utils.logging.disable_progress_bar()
     try:
-        job = job_without_data(settings, tasks_of(settings))
+        job = build_job(settings, select_tasks(settings))
     except ValueError as error:
         fail(str(error))
     console = Console(soft_wrap=True, highlight=False)

@@ -53,10 +53,10 @@ def main() -> None:
     from pipeline.cluster import connection as cluster
     from pipeline.data.checks import check_data
     from pipeline.data.preparation.report import remarks
-    from pipeline.experiments.assembly import prepare_data, tasks_of
+    from pipeline.experiments.assembly import prepare_data, select_tasks
 
     try:
-        tasks = tasks_of(settings)
+        tasks = select_tasks(settings)
         check_data(settings, tasks)  # before Ray starts, which takes seconds
         cluster.connect()
         prepared = prepare_data(settings, tasks)

@@ -1,4 +1,4 @@
-"""Search settings: `python jobs/tune_mtl.py --config space.yaml [--section.field value ...]`."""
+"""Searches settings: `python jobs/tune_mtl.py --config space.yaml [--section.field value ...]`."""
 
 import sys
 
@@ -6,9 +6,9 @@ from jobs.cli import fail
 from jobs.cli.sweep import parse_sweep
 
 DESCRIPTION = """\
-Train many times with other settings, stop what is behind, keep the best.
-Every setting of train_mtl.py is one of the run that all trials start from; the section `sweep` says what is searched.
-Several --config files are read in order, so that a space can be put on any run's configuration."""
+Train many times with different settings, stop trials that are behind, and keep the best configuration.
+The settings of train_mtl.py configure the run that all trials start from; the section `sweep` defines the search.
+Several --config files are read in order, so that a space can be added to any run's configuration."""
 EXAMPLES = """\
   python jobs/tune_mtl.py --config jobs/configs/sweeps/sampling.yaml
   python jobs/tune_mtl.py --config jobs/configs/glue_slices.yaml --config jobs/configs/sweeps/adapters.yaml \\
@@ -29,7 +29,7 @@ a space, in YAML:
 
 
 def main() -> None:
-    """Parse, search, show the table."""
+    """Parses the command line, runs the sweep, prints its trials."""
     settings, wanted, space = parse_sweep(sys.argv[1:], DESCRIPTION, EXAMPLES)
     from jobs.cli.report import show_sweep  # imported late: --help answers at once
     from pipeline.experiments.tune.sweep import sweep

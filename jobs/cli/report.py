@@ -11,8 +11,8 @@ from rich.text import Text
 from pipeline.config import Settings
 from pipeline.experiments.compare.groups import Group
 from pipeline.experiments.compare.report import CAUTION
-from pipeline.experiments.compare.table import in_words, rows_of, tests_of
-from pipeline.experiments.tune.space import described
+from pipeline.experiments.compare.scores import paired_tests, table_rows
+from pipeline.experiments.tune.space import describe_draw
 
 WIDEST = 4  # groups in one printed table
 
@@ -73,7 +73,7 @@ def show_sweep(outcome: dict[str, Any], settings: Settings) -> None:
             average,
             step,
             str(one["rows_trained"] or "-"),
-            described(one["drawn"]),
+            describe_draw(one["drawn"]),
         )
     console.print(table)
     folder = Path(settings.run.output_dir) / settings.run.name
@@ -95,7 +95,7 @@ def show_sweep(outcome: dict[str, Any], settings: Settings) -> None:
 def show_comparison(groups: Sequence[Group], remarks: Sequence[str], written: Sequence[str]) -> None:
     """Prints groups of runs side by side, the settings that differ, and the paired tests of their averages."""
     console = Console(width=100, highlight=False)
-    rows = rows_of(groups)
+    rows = table_rows(groups)
     for start in range(0, len(groups), WIDEST):
         places = range(start, min(start + WIDEST, len(groups)))
         table = Table("task", "metric", title="means over seeds")
@@ -107,10 +107,10 @@ def show_comparison(groups: Sequence[Group], remarks: Sequence[str], written: Se
         console.print(table)
     for name in groups[0].settings:
         console.print(Text(f"differs: {name}  " + " | ".join(group.settings[name] for group in groups)))
-    for group, tests in zip(groups[1:], tests_of(groups), strict=True):
+    for group, tests in zip(groups[1:], paired_tests(groups), strict=True):
         for (task, metric), test in tests.items():
             if task.startswith("average") and not metric:
-                console.print(Text(f"{group.label} against {groups[0].label}: {task} {in_words(test)}"))
+                console.print(Text(f"{group.label} against {groups[0].label}: {task} {test}"))
     if len(groups) > 1:
         console.print(Text(CAUTION))
     for remark in remarks:

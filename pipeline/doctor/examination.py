@@ -32,7 +32,7 @@ def examine(settings: Settings, job: TrainJob, begin: Begin = lambda name: None)
 
     Args:
         settings: With absolute paths.
-        job: Of `assembly.job_without_data`, which finds settings that contradict each other.
+        job: Of `assembly.build_job`, which finds settings that contradict each other.
         begin: Told what is looked at next, for it may take a while.
 
     Yields:

@@ -1,6 +1,7 @@
-"""What a run is made of, from its settings: the tasks, their prepared rows and the job that the ranks are told."""
+"""Assembly of a run from its settings: the tasks, their prepared rows and the training job."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 import pyarrow as pa
 import torch
@@ -23,7 +24,7 @@ from pipeline.tasks.registry import resolve_tasks
 from pipeline.training.job import TrainJob
 from pipeline.training.selection import Selection
 
-ROUND_ROWS = 100_000_000  # a plan of so many takes 3 GB
+ROUND_ROWS = 100_000_000  # a plan of this many rows takes 3 GB
 
 
 @dataclass(frozen=True)
@@ -35,18 +36,19 @@ class Data:
     report: tuple[str, ...] = ()
 
 
-def tasks_of(settings: Settings) -> tuple[Task, ...]:
-    """The tasks of a run; where none is named, those of its task files, or the embedded suite.
+def select_tasks(settings: Settings) -> tuple[Task, ...]:
+    """Returns the tasks of a run: `data.tasks`, else those of its task files, else the embedded suite.
 
     Raises:
-        ValueError: a name that is unknown or given twice, or a mistake in a task file.
+        ValueError: A name is unknown or listed twice, or a task file has a mistake.
     """
-    own = load_task_files(settings.data.task_files)
-    return resolve_tasks(settings.data.tasks or tuple(task.name for task in own or EMBEDDED_TASKS), own)
+    file_tasks = load_task_files(settings.data.task_files)
+    names = settings.data.tasks or tuple(task.name for task in file_tasks or EMBEDDED_TASKS)
+    return resolve_tasks(names, file_tasks)
 
 
 def prepare_data(settings: Settings, tasks: tuple[Task, ...]) -> dict[str, PreparedTask]:
-    """Prepare what is not prepared yet; Ray is connected."""
+    """Prepares the tasks that are not prepared yet. Ray is connected."""
     data = settings.data
     return prepare(
         tasks,
@@ -60,7 +62,7 @@ def prepare_data(settings: Settings, tasks: tuple[Task, ...]) -> dict[str, Prepa
 
 
 def load_data(settings: Settings, tasks: tuple[Task, ...]) -> Data:
-    """Prepare what is not prepared yet, and read the evaluation rows."""
+    """Prepares the tasks that are not prepared yet, and reads the evaluation rows."""
     prepared = prepare_data(settings, tasks)
     return Data(
         tuple(prepared[task.name].train for task in tasks),
@@ -69,63 +71,54 @@ def load_data(settings: Settings, tasks: tuple[Task, ...]) -> Data:
     )
 
 
-def job_for(settings: Settings, tasks: tuple[Task, ...], sizes: tuple[int, ...]) -> TrainJob:
-    """What the ranks are told, now that the training rows of each task are counted, [T]."""
-    job = job_without_data(settings, tasks)
-    steps = settings.train.max_steps
-    if steps is None:
-        assert settings.train.epochs is not None
-        steps = max(1, round(settings.train.epochs * sum(sizes) / settings.train.batch_size))
-    return replace(job, mixture=replace(job.mixture, sizes=sizes, max_steps=steps))
+def build_job(settings: Settings, tasks: tuple[Task, ...], sizes: tuple[int, ...] = ()) -> TrainJob:
+    """Returns the training job.
 
-
-def job_without_data(settings: Settings, tasks: tuple[Task, ...]) -> TrainJob:
-    """The same before the data is read: sizes and steps are still 0.
+    Args:
+        settings: Of the run.
+        tasks: In the order of their ids.
+        sizes: Training rows of each task, [T]. Empty before the data is read; the job then has 0 steps.
 
     Raises:
-        ValueError: settings that contradict each other or the tasks.
+        ValueError: Settings contradict each other or the tasks.
     """
-    model, sampler, optimisation = settings.model, settings.sampler, settings.train
+    model, sampler, train = settings.model, settings.sampler, settings.train
     names = tuple(task.name for task in tasks)
-    factors = _factors(sampler, names)
+    factors = _task_factors(sampler, names)
     _check_shares(sampler, sum(factors) if factors else len(tasks))
-    shape = {name: value for name, value in asdict(model).items() if name not in ("backbone", "freeze")}
+    shape = {name: value for name, value in asdict(model).items() if name != "freeze"}
     shape |= {
         "tasks": list(names),
         "heads": {task.name: task.head for task in tasks},
         "max_seq_length": settings.data.max_seq_length,
-        "backbone": model.backbone,
     }
-    CaMtlConfig(**shape)  # raises where the shape contradicts itself
-    batch = optimisation.batch_size
+    CaMtlConfig(**shape)  # raises if the shape contradicts itself
     workers = settings.cluster.num_workers
-    most = workers if isinstance(workers, int) else workers[1]
-    if batch < most:
-        raise ValueError(f"train.batch_size {batch} is less than a row for each of {most} workers")
-    by_uncertainty = sampler.select == "uncertainty"
-    per_task = sampler.pool == "per_task"
-    # Without selection every candidate is trained on, so the pool is the batch.
-    pool = (len(tasks) if per_task else float(sampler.pool)) if by_uncertainty else 1.0
-    if pool < 1:
+    most_workers = workers if isinstance(workers, int) else workers[1]
+    if train.batch_size < most_workers:
         raise ValueError(
-            f"sampler.pool {sampler.pool} has no batch of {batch} rows to choose: give 1 or more"
+            f"train.batch_size {train.batch_size} is less than a row for each of {most_workers} workers"
         )
-    if (planned := pool * batch * sampler.round_steps) > ROUND_ROWS:
-        raise ValueError(
-            f"sampler.round_steps {sampler.round_steps} of {pool:g} x {batch} candidates plan {planned:.3g} rows at a "
-            f"time, more than {ROUND_ROWS:,}: lower it, sampler.pool or train.batch_size"
-        )
-    rate = optimisation.learning_rate
+    by_uncertainty, per_task = sampler.select == "uncertainty", sampler.pool == "per_task"
+    steps = 0
+    if sizes:
+        epochs = train.epochs or 0.0
+        steps = train.max_steps or max(1, round(epochs * sum(sizes) / train.batch_size))
+    share = sampler.max_share_per_task
+    shared = {field.name for field in fields(TrainJob)} & {field.name for field in fields(train)}
+    optimisation: dict[str, Any] = {name: getattr(train, name) for name in shared}
+    if train.new_parameters_learning_rate is None:
+        optimisation["new_parameters_learning_rate"] = train.learning_rate
     return TrainJob(
-        backbone=model.backbone,
         tokenizer=model.backbone,
+        backbone=model.backbone,
         model=shape,
         freeze=model.freeze,
         tasks=tasks,
         mixture=Mixture(
             tasks=names,
-            sizes=(),
-            # Algorithm 1 draws as many candidates from every task, whatever the policy.
+            sizes=sizes,
+            # Algorithm 1 draws the same number of candidates from every task, whatever the policy.
             policy="uniform" if per_task and by_uncertainty else sampler.policy,
             options=PolicyOptions(
                 temperature=sampler.temperature,
@@ -133,9 +126,9 @@ def job_without_data(settings: Settings, tasks: tuple[Task, ...]) -> TrainJob:
                 max_epochs=sampler.max_epochs_per_task,
                 factors=factors,
             ),
-            candidates_per_step=round(pool * batch),
+            candidates_per_step=_candidates_per_step(sampler, train.batch_size, len(tasks)),
             round_steps=sampler.round_steps,
-            max_steps=0,
+            max_steps=steps,
             seed=settings.run.seed,
             world_size=1,
         ),
@@ -143,47 +136,47 @@ def job_without_data(settings: Settings, tasks: tuple[Task, ...]) -> TrainJob:
             by_uncertainty=by_uncertainty,
             per_task_pool=per_task,
             copy_from={
-                place: names.index(task.uncertainty_from) if task.uncertainty_from in names else None
-                for place, task in enumerate(tasks)
+                index: names.index(task.uncertainty_from) if task.uncertainty_from in names else None
+                for index, task in enumerate(tasks)
                 if task.head.kind == "regression"
             },
-            max_share_per_task=_share_per_task(sampler.max_share_per_task, factors),
+            # One bound for every task, or one for each, [T], if tasks count differently.
+            max_share_per_task=share
+            if share is None or factors is None
+            else tuple(min(1.0, share * factor) for factor in factors),
             dropout=sampler.dropout_while_scoring,
         ),
         smoothing=sampler.smoothing,
-        batch_size=batch,
-        gradient_accumulation=optimisation.gradient_accumulation,
-        gradient_checkpointing=optimisation.gradient_checkpointing,
-        compile=optimisation.compile,
-        learning_rate=rate,
-        new_parameters_learning_rate=optimisation.new_parameters_learning_rate or rate,
-        warmup_proportion=optimisation.warmup_proportion,
-        weight_decay=optimisation.weight_decay,
-        max_grad_norm=optimisation.max_grad_norm,
-        precision=optimisation.precision,
-        eval_every=optimisation.eval_every,
-        checkpoint_every=optimisation.checkpoint_every,
-        evaluate_elsewhere=optimisation.evaluate == "asynchronous",
+        evaluate_elsewhere=train.evaluate == "asynchronous",
+        **optimisation,
     )
 
 
-def _factors(sampler: SamplerSettings, names: tuple[str, ...]) -> tuple[float, ...] | None:
-    """As how many tasks each counts, [T]; None where every one counts as one."""
+def _candidates_per_step(sampler: SamplerSettings, batch_size: int, num_tasks: int) -> int:
+    """Returns the candidates of a step: the pool, or the batch if every candidate is trained on."""
+    pool = 1.0
+    if sampler.select == "uncertainty":
+        pool = num_tasks if sampler.pool == "per_task" else float(sampler.pool)
+    if pool < 1:
+        raise ValueError(
+            f"sampler.pool {sampler.pool} has no batch of {batch_size} rows to choose: give 1 or more"
+        )
+    if (planned := pool * batch_size * sampler.round_steps) > ROUND_ROWS:
+        raise ValueError(
+            f"sampler.round_steps {sampler.round_steps} of {pool:g} x {batch_size} candidates plan {planned:.3g} "
+            f"rows at a time, more than {ROUND_ROWS:,}: lower it, sampler.pool or train.batch_size"
+        )
+    return round(pool * batch_size)
+
+
+def _task_factors(sampler: SamplerSettings, names: tuple[str, ...]) -> tuple[float, ...] | None:
+    """Returns how many tasks each task counts as, [T]; None if each counts as one."""
     for name in sampler.task_factors:
         if name not in names:
             raise ValueError(f"sampler.task_factors: task {name!r} is not in this run{suggest(name, names)}")
     if not sampler.task_factors:
         return None
     return tuple(float(sampler.task_factors.get(name, 1.0)) for name in names)
-
-
-def _share_per_task(
-    share: float | None, factors: tuple[float, ...] | None
-) -> float | tuple[float, ...] | None:
-    """The bound of every task's share of a batch; of each task, [T], where tasks differ."""
-    if share is None or factors is None:
-        return share
-    return tuple(min(1.0, share * factor) for factor in factors)
 
 
 def _check_shares(sampler: SamplerSettings, num_tasks: float) -> None:
@@ -193,20 +186,20 @@ def _check_shares(sampler: SamplerSettings, num_tasks: float) -> None:
             f"sampler.max_share_per_task: {most} for each of {num_tasks:g} tasks cannot fill a batch: "
             f"give {1 / num_tasks:.3g} or more"
         )
-    # The default stands for "a little": of more tasks than it was made for each gets as much as there is.
+    # The default floor is lowered to an even share if there are too many tasks for it.
     if num_tasks * floor > 1 and floor != SamplerSettings.floor:
         raise ValueError(
-            f"sampler.floor: {floor} for each of {num_tasks:g} tasks is more than there is to share: "
+            f"sampler.floor: {floor} for each of {num_tasks:g} tasks is more than the candidates: "
             f"give at most {1 / num_tasks:.3g}"
         )
 
 
 def check_model(job: TrainJob) -> CaMtlModel:
-    """The model's shape, frozen as it will be, without memory or weights.
+    """Returns the model's shape without memory or weights, with the frozen parts set.
 
     Raises:
-        ValueError: the backbone cannot be found, is of another family or too short for the rows, or lacks
-            a layer that is to be frozen; its weights are damaged, or no model has this shape.
+        ValueError: The backbone does not exist, is of another family or too short for the rows, or lacks a layer
+            that is to be frozen; its weights are damaged, or no model has this shape.
     """
     try:
         with torch.device("meta"):

@@ -1,4 +1,4 @@
-"""A run of runs (a sweep, a group of seeds): its folder, its settings, and its MLflow run, which is their parent."""
+"""The parent of several runs (a sweep, a group of seeds): its folder, its settings and its MLflow run."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -16,20 +16,19 @@ from pipeline.tracking.texts import redact
 
 
 def check_parent(run: RunSettings, kind: str) -> Path:
-    """The folder, where it can be had; nothing is written.
+    """Returns the parent's folder after checking that it can be created or resumed; writes nothing.
 
     Args:
-        run: with the parent's name.
-        kind: what to call it, such as "sweep".
+        run: Has the parent's name.
+        kind: What messages call it, such as "sweep".
 
     Raises:
-        ValueError: the folder exists and is not to be gone on with, there is none to go on with, or it cannot be
-            written.
+        ValueError: The folder exists and is not to be resumed, is no parent, or cannot be written.
     """
     folder = Path(run.output_dir) / run.name
     if run.resume is None and folder.exists():
         raise ValueError(
-            f"{kind} {folder} exists: go on with it by --run.resume {folder}, or give another --run.name"
+            f"{kind} {folder} exists: continue it with --run.resume {folder}, or set another --run.name"
         )
     if run.resume is not None and not (folder / RUN_ID).is_file():
         raise ValueError(f"run.resume: {folder} is no {kind} (it has no {RUN_ID})")
@@ -38,36 +37,41 @@ def check_parent(run: RunSettings, kind: str) -> Path:
 
 
 def open_parent(run: RunSettings, config: Mapping[str, Any], tags: Mapping[str, str]) -> str:
-    """The folder and its MLflow run, new or continued; `config` is what is stored, `tags` those of a new run.
+    """Creates or resumes the folder and its MLflow run, and stores the settings `config` in the folder.
+
+    Args:
+        run: Has the parent's name.
+        config: Settings, {section: {name: value}}.
+        tags: Of a new MLflow run.
 
     Returns:
         The MLflow run's id.
 
     Raises:
-        ValueError: the tracking server does not answer.
+        ValueError: The tracking server does not answer.
     """
     folder = Path(run.output_dir) / run.name
     if run.resume is not None:
         parent = (folder / RUN_ID).read_text().strip()
         resume_run(run.tracking_uri, parent)
     else:
-        told = {**tags, "run_dir": str(folder)}
-        parent = start_run(run.tracking_uri, run.experiment, run.name, config, told)
+        tags = {**tags, "run_dir": str(folder)}
+        parent = start_run(run.tracking_uri, run.experiment, run.name, config, tags)
         folder.mkdir(parents=True)
         (folder / RUN_ID).write_text(parent + "\n")
-    (folder / CONFIG).write_text(_text(config))
+    (folder / CONFIG).write_text(_to_yaml(config))
     return parent
 
 
-def differences(folder: Path, config: Mapping[str, Any], may_change: Collection[str]) -> list[str]:
-    """What of a parent's stored settings is no longer so, in words.
+def changed_settings(folder: Path, config: Mapping[str, Any], may_change: Collection[str]) -> list[str]:
+    """Returns a line for each setting that differs from a parent's stored ones.
 
     Args:
-        folder: of the parent.
-        config: the settings now, {section: {name: value}}.
-        may_change: dotted names that are passed over, and sections.
+        folder: Of the parent.
+        config: Settings now, {section: {name: value}}.
+        may_change: Dotted names and sections that are not compared.
     """
-    now = yaml.safe_load(_text(config))
+    now = yaml.safe_load(_to_yaml(config))
     return [
         f"{section}.{name} was {value}, is {now[section].get(name)}"
         for section, values in yaml.safe_load((folder / CONFIG).read_text()).items()
@@ -76,18 +80,17 @@ def differences(folder: Path, config: Mapping[str, Any], may_change: Collection[
     ]
 
 
-def _text(config: Mapping[str, Any]) -> str:
-    """Settings as `config.yaml` holds them."""
+def _to_yaml(config: Mapping[str, Any]) -> str:
     return redact(yaml.safe_dump(config, sort_keys=False))
 
 
-def child(settings: Settings) -> Settings:
-    """Settings of a run in a parent's folder, told to go on with what is there under its name, if anything is."""
+def resume_child(settings: Settings) -> Settings:
+    """Returns the settings of a run in a parent's folder, set to resume the run of that name if it has begun."""
     run_dir = Path(settings.run.output_dir) / settings.run.name
     begun = (run_dir / RUN_ID).is_file()
     run = replace(
         settings.run,
         resume=str(run_dir) if begun else None,
-        overwrite=run_dir.exists() and not begun,  # a run that was lost before it had begun
+        overwrite=run_dir.exists() and not begun,  # the run was killed before it had begun
     )
     return replace(settings, run=run)

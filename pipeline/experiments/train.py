@@ -1,4 +1,4 @@
-"""A whole training run, as the driver sees it: settings in, run directory and MLflow run out."""
+"""One training run from settings to results, in the driver."""
 
 import contextlib
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ from pipeline.cluster import launch
 from pipeline.config import Settings
 from pipeline.data.checks import check_data
 from pipeline.data.preparation.prepared import read_label_column
-from pipeline.experiments.assembly import check_model, job_for, job_without_data, load_data, tasks_of
+from pipeline.experiments.assembly import build_job, check_model, load_data, select_tasks
 from pipeline.runs.checkpoints.retry import retry_io
 from pipeline.runs.directory import create_or_resume_run, run_paths, validate_run
 from pipeline.runs.events import log_event
@@ -23,26 +23,25 @@ from pipeline.runs.records import last_step
 from pipeline.runs.results import log_results, write_results
 from pipeline.sampling.batches import make_local_fetch
 from pipeline.sampling.epoch_bound import epochs_beyond
+from pipeline.sampling.plan import Mixture
 from pipeline.sampling.ray_data import make_ray_data_fetch
 from pipeline.tasks.base import Task
 from pipeline.tracking.tracker import Tracker
 from pipeline.training.evaluation import majority
 
-Show = Callable[[str], None]
 
-
-def check(settings: Settings) -> tuple[tuple[Task, ...], CaMtlModel]:
-    """Refuse what could not be trained, before anything is written; connects to Ray at the end.
+def check_training(settings: Settings) -> tuple[tuple[Task, ...], CaMtlModel]:
+    """Checks that the run can be trained, writes nothing, and connects to Ray at the end.
 
     Returns:
         The tasks, and the model without weights.
 
     Raises:
-        ValueError: a user's mistake, in one line.
+        ValueError: A mistake in the settings or the data, in one line.
     """
     transformers.utils.logging.disable_progress_bar()
-    tasks = tasks_of(settings)
-    shape = check_model(job_without_data(settings, tasks))
+    tasks = select_tasks(settings)
+    shape = check_model(build_job(settings, tasks))
     check_data(settings, tasks)
     validate_run(settings)
     cluster.connect()
@@ -53,51 +52,43 @@ def check(settings: Settings) -> tuple[tuple[Task, ...], CaMtlModel]:
 
 def train(
     settings: Settings,
-    show: Show = print,
+    show: Callable[[str], None] = print,
     *,
     tags: Mapping[str, str] | None = None,
     scored: OnScores | None = None,
 ) -> dict[str, Any]:
-    """Run a training from its settings to its results.
+    """Runs a training.
 
     Args:
-        settings: with absolute paths.
-        show: takes lines for a person.
-        tags: of the MLflow run, where it is a new one.
-        scored: takes each evaluation as it comes; called by one thread at a time.
+        settings: With absolute paths.
+        show: Receives progress lines.
+        tags: Of a new MLflow run.
+        scored: Receives each evaluation; called by one thread at a time.
 
     Returns:
-        What `results.json` holds, and beside it `majority` (each task's scores of a constant answer).
+        The content of `results.json`, and `majority`, each task's scores of a constant answer.
 
     Raises:
-        ValueError: a user's mistake, in one line; nothing was trained.
+        ValueError: A mistake in the settings or the data, in one line; nothing was trained.
     """
-    tasks, shape = check(settings)
+    tasks, shape = check_training(settings)
     show(f"preparing {len(tasks)} tasks from {settings.data.source}")
     data = load_data(settings, tasks)
     for line in data.report:
         show(line)
-    job = job_for(settings, tasks, tuple(split.rows for split in data.train))
+    job = build_job(settings, tasks, tuple(split.rows for split in data.train))
     baseline = majority(tasks, [read_label_column(split) for split in data.train], data.evals)
     make_fetch = make_local_fetch if settings.cluster.num_workers == 0 else make_ray_data_fetch
     fetch = make_fetch(data.train, settings.data.in_memory_bytes)
     run_dir, run_id = create_or_resume_run(settings, tags)
-    tracker = Tracker(settings.run.tracking_uri, run_id)
-    status = "FAILED"
+    tracker, status = Tracker(settings.run.tracking_uri, run_id), "FAILED"
     try:
-        mixture = job.mixture
-        rows = sum(mixture.sizes)
-        show(
-            f"training {mixture.max_steps} steps of {job.batch_size} rows over {rows} rows of {len(tasks)} tasks: "
-            f"{run_dir}"
-        )
+        mixture, rows = job.mixture, sum(job.mixture.sizes)
+        size = f"{mixture.max_steps} steps of {job.batch_size} rows over {rows} rows of {len(tasks)} tasks"
+        show(f"training {size}: {run_dir}")
         show(format_table(parameter_table(shape)))
-        candidates = mixture.max_steps * mixture.candidates_per_step
-        if beyond := epochs_beyond(mixture.sizes, candidates, mixture.options.max_epochs):
-            show(
-                f"sampler.max_epochs_per_task {mixture.options.max_epochs:g} cannot hold for {candidates} candidates "
-                f"of {rows} rows: every task is drawn {beyond:.1f} times"
-            )
+        if warning := _epochs_warning(mixture):
+            show(warning)
         paths = run_paths(settings)
         monitor = RunMonitor(
             run_dir,
@@ -105,15 +96,14 @@ def train(
             mixture.max_steps,
             tracker,
             show,
-            from_step=last_step(run_dir),  # of the run that is continued
+            from_step=last_step(run_dir),  # of the run that is resumed
             store=paths.store if job.evaluate_elsewhere else None,
             on_scores=scored,
         )
         with contextlib.ExitStack() as stack:
             with monitor:
-                best = stack.enter_context(
-                    launch.launch(job, fetch, data.evals, settings.cluster, paths, monitor.poll)
-                )
+                run = launch.launch(job, fetch, data.evals, settings.cluster, paths, monitor.poll)
+                best = stack.enter_context(run)
             write = partial(write_results, run_dir, tasks, best, mixture.sizes, settings.run.seed, baseline)
             results = retry_io(write, "writing the results", partial(log_event, run_dir))
             from pipeline.serving.pyfunc import save_pyfunc  # loads mlflow.pyfunc, which takes seconds
@@ -126,3 +116,14 @@ def train(
         raise
     finally:
         tracker.finish(status)
+
+
+def _epochs_warning(mixture: Mixture) -> str:
+    """Returns a line if `sampler.max_epochs_per_task` cannot hold, else an empty text."""
+    candidates, bound = mixture.max_steps * mixture.candidates_per_step, mixture.options.max_epochs
+    if not (beyond := epochs_beyond(mixture.sizes, candidates, bound)):
+        return ""
+    return (
+        f"sampler.max_epochs_per_task {bound:g} cannot hold for {candidates} candidates of {sum(mixture.sizes)} rows: "
+        f"every task is drawn {beyond:.1f} times"
+    )

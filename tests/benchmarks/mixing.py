@@ -32,7 +32,7 @@ from pipeline.cluster import connection as cluster
 from pipeline.cluster.launch import launch
 from pipeline.config import DataSettings, SamplerSettings, Settings, TrainSettings
 from pipeline.data.preparation.prepared import read_table
-from pipeline.experiments.assembly import job_for, load_data
+from pipeline.experiments.assembly import build_job, load_data
 from pipeline.runs.checkpoints.store import CheckpointStore
 from pipeline.runs.directory import CHECKPOINTS, RunPaths
 from pipeline.runs.records import list_chunks, read_summary
@@ -97,7 +97,7 @@ class InTurn:
 def run(settings: Settings, tasks: tuple[Task, ...], run_dir: Path) -> list[dict[str, Any]]:
     """Train on two workers; the summary of every round."""
     data = load_data(settings, tasks)
-    job = job_for(settings, tasks, tuple(split.rows for split in data.train))
+    job = build_job(settings, tasks, tuple(split.rows for split in data.train))
     run_dir.mkdir()
     paths = RunPaths(run_dir, CheckpointStore(str(run_dir / CHECKPOINTS)))
     fetches: dict[str, Fetch] = {

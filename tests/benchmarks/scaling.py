@@ -61,7 +61,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from camtl import TokenRows
 from pipeline.cluster.workers import Follow
 from pipeline.config import SamplerSettings, Settings, TrainSettings
-from pipeline.experiments.assembly import job_for
+from pipeline.experiments.assembly import build_job
 from pipeline.runs.checkpoints.store import CheckpointStore
 from pipeline.runs.directory import CHECKPOINTS, RunPaths
 from pipeline.runs.records import Records
@@ -188,7 +188,7 @@ def make_job(workers: int, steps: int) -> TrainJob:
         train=TrainSettings(batch_size=ROWS * workers, max_steps=steps),
     )
     tasks = resolve_tasks(GLUE)
-    job = job_for(settings, tuple(tasks), (SET_ROWS,) * len(tasks))
+    job = build_job(settings, tuple(tasks), (SET_ROWS,) * len(tasks))
     return replace(job, mixture=replace(job.mixture, candidates_per_step=POOL * ROWS * workers))
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from jobs import compare
 from tests.jobs.refusal import refusal
-from tests.pipeline.experiments.compare.test_compare import log_run, make_results
+from tests.pipeline.experiments.logged_runs import log_run, make_results
 
 
 def test_two_runs_are_printed_and_written(

@@ -19,7 +19,7 @@ from jobs.cli import parse_settings
 from pipeline.data.preparation.prepared import load_prepared, read_table
 from pipeline.data.sources.text_files import file_blocks
 from pipeline.data.task_files import load_task_files
-from pipeline.experiments.assembly import prepare_data, tasks_of
+from pipeline.experiments.assembly import prepare_data, select_tasks
 from tests.jobs.refusal import ResourcesTakenError, refusal, refusal_line
 
 GENERATED = settings(
@@ -191,7 +191,7 @@ def test_faulty_rows_leave_neither_run_directory_nor_mlflow_run(
         pq.write_table(pa.table(rows), cola / "train.parquet")
     else:
         parsed = parse_settings(arguments(tiny_backbone), "", "")
-        prepared = prepare_data(parsed, tasks_of(parsed))["cola"]
+        prepared = prepare_data(parsed, select_tasks(parsed))["cola"]
         flip(Path(prepared.train.files[0]), 300)
     line = refusal_line(*arguments(tiny_backbone), "--cluster.num_workers", "0")
     assert expected in line

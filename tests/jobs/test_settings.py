@@ -12,7 +12,7 @@ import yaml
 from jobs.cli import parse_settings
 from pipeline.config import Settings
 from pipeline.data.task_files import load_task_files
-from pipeline.experiments.assembly import job_without_data, tasks_of
+from pipeline.experiments.assembly import build_job, select_tasks
 from tests.jobs.refusal import refusal_line
 
 ROOT = Path(__file__).parents[2]
@@ -55,8 +55,8 @@ def test_the_command_line_wins_over_the_file(folder: Path) -> None:
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_shipped_configurations_fit_their_tasks(config: Path) -> None:
     settings = parse("--config", str(config))
-    tasks = tasks_of(settings)
-    assert job_without_data(settings, tasks).mixture.tasks == tuple(task.name for task in tasks)
+    tasks = select_tasks(settings)
+    assert build_job(settings, tasks).mixture.tasks == tuple(task.name for task in tasks)
 
 
 def test_settings_survive_a_round_through_yaml(folder: Path) -> None:

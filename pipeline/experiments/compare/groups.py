@@ -1,8 +1,7 @@
-"""Runs of one configuration make a group; its seeds make the spread.
+"""Runs of one configuration form a group; its seeds give the spread.
 
-What splits groups is every setting that can change the scores or the seconds: workers among them, for each rank
-selects from its own candidates. Places, names and seeds split nothing and are not shown; how patient a run is with
-failures splits nothing and is shown.
+Every setting that can change the scores or the seconds splits groups, the number of workers too. Paths, names and seeds
+split no groups and are not shown; limits on failures split no groups and are shown.
 """
 
 import json
@@ -20,7 +19,16 @@ LONGEST_LABEL = 60
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A finished run. `started` is in ms; `settings` are MLflow's parameters; `given_name` is the user's for it."""
+    """A finished run.
+
+    Attributes:
+        run_id, name: In MLflow.
+        started: Time in ms.
+        seed: Of the run.
+        settings: MLflow's parameters, {dotted name: text}.
+        results: Content of `results.json`.
+        given_name: The user's name for the run.
+    """
 
     run_id: str
     name: str
@@ -33,24 +41,24 @@ class Run:
 
 @dataclass
 class Group:
-    """Runs that differ in their seed only, in the order of their seeds."""
+    """Runs that differ in their seed only, sorted by seed; `settings` are those that differ among groups, as text."""
 
     label: str
     runs: list[Run]
-    settings: dict[str, str] = field(default_factory=dict)  # what differs among the groups, as it is shown
+    settings: dict[str, str] = field(default_factory=dict)
 
 
 def full_settings(logged: Mapping[str, str]) -> dict[str, str]:
-    """A run's settings; one that did not exist when it was made is at today's default."""
+    """Returns a run's settings; one that is newer than the run has today's default."""
     merged = flatten(asdict(Settings())) | dict(logged)
     return {name: value for name, value in merged.items() if not name.startswith(HIDDEN) and value != "{}"}
 
 
 def group_runs(runs: Sequence[Run]) -> tuple[list[Group], list[str]]:
-    """The groups in the order of their first runs, and a line for every run that was passed over."""
+    """Returns the groups in the order of their first runs, and a line for every run that is left out."""
     settings = {run.run_id: full_settings(run.settings) for run in runs}
-    names = {name for one in settings.values() for name in one}
-    differing = sorted(n for n in names if len({one.get(n) for one in settings.values()}) > 1)
+    names = {name for values in settings.values() for name in values}
+    differing = sorted(n for n in names if len({values.get(n) for values in settings.values()}) > 1)
     splitting = [name for name in differing if name not in SHOWN_ONLY]
     by_key: dict[tuple[Any, ...], list[Run]] = {}
     for run in runs:
@@ -59,14 +67,14 @@ def group_runs(runs: Sequence[Run]) -> tuple[list[Group], list[str]]:
     groups, remarks = [], []
     for members in by_key.values():
         newest: dict[int, Run] = {}
-        for run in sorted(members, key=lambda one: one.started):
+        for run in sorted(members, key=lambda member: member.started):
             if older := newest.get(run.seed):
                 remarks.append(
-                    f"seed {run.seed} was trained twice: {run.name} is taken, the older {older.name} is left out"
+                    f"seed {run.seed} was trained twice: {run.name} is used, the older {older.name} is left out"
                 )
             newest[run.seed] = run
         shown = {
-            name: " / ".join(dict.fromkeys(shown_value(settings[run.run_id].get(name)) for run in members))
+            name: " / ".join(dict.fromkeys(_as_yaml(settings[run.run_id].get(name)) for run in members))
             for name in differing
         }
         groups.append(Group("", [newest[seed] for seed in sorted(newest)], shown))
@@ -74,28 +82,30 @@ def group_runs(runs: Sequence[Run]) -> tuple[list[Group], list[str]]:
     return groups, remarks
 
 
-def shown_value(value: str | None) -> str:
-    """A parameter of MLflow's as a settings file would have it."""
+def _as_yaml(value: str | None) -> str:
+    """Returns a parameter of MLflow as a settings file has it."""
     if value is None:
         return "–"
     return {"None": "null", "True": "true", "False": "false"}.get(value, value.removesuffix(".0"))
 
 
 def _label(groups: Sequence[Group], splitting: Sequence[str]) -> None:
+    """Sets the labels: the user's name, else the settings that split the groups, else the first run's name."""
     leaves = [name.rpartition(".")[2] for name in splitting]
+    used: dict[str, int] = {}
     for group in groups:
-        parts = [
+        text = " ".join(
             f"{leaf if leaves.count(leaf) == 1 else name}={_short(group.settings[name])}"
             for name, leaf in zip(splitting, leaves, strict=True)
-        ]
-        text = " ".join(parts)
-        first, more = group.runs[0], len(group.runs) - 1
-        by_run = first.name + (f" and {more} more" if more else "")
-        group.label = first.given_name or (text if text and len(text) <= LONGEST_LABEL else by_run)
+        )
+        first, others = group.runs[0], len(group.runs) - 1
+        by_run = first.name + (f" and {others} more" if others else "")
+        group.label = first.given_name or (text if 0 < len(text) <= LONGEST_LABEL else by_run)
     labels = [group.label for group in groups]
-    for place, group in enumerate(groups):
+    for group in groups:
+        used[group.label] = count = used.get(group.label, 0) + 1
         if labels.count(group.label) > 1:
-            group.label += f" ({labels[: place + 1].count(labels[place])})"
+            group.label += f" ({count})"
 
 
 def _short(value: str) -> str:

@@ -1,14 +1,14 @@
-"""The comparison as files: Markdown for people, long tables for pandas, a figure."""
+"""The comparison as files: Markdown to read, long tables as CSV, and a figure."""
 
-import csv
-import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+import pandas as pd  # type: ignore[import-untyped]
 
 from pipeline.experiments.compare.figure import compare_figure
 from pipeline.experiments.compare.groups import Group
-from pipeline.experiments.compare.table import COSTS, in_words, rows_of, tests_of
+from pipeline.experiments.compare.scores import COSTS, paired_tests, table_rows
 
 CAUTION = (
     "Paired t-tests over the seeds that both groups have, scores against the first group's. A p over three seeds is "
@@ -17,92 +17,81 @@ CAUTION = (
 
 
 def write_report(groups: Sequence[Group], remarks: Sequence[str], folder: str) -> list[str]:
-    """Writes `compare.md`, `compare.csv`, `compare_tests.csv` and `compare.png`; gives their paths.
+    """Writes `compare.md`, `compare.csv`, `compare_tests.csv` and `compare.png`; returns their paths.
 
     Raises:
-        ValueError: the folder cannot be written.
+        ValueError: The folder cannot be written.
     """
+    output = Path(folder)
     texts = {
         "compare.md": markdown(groups, remarks),
-        "compare.csv": values_csv(groups),
-        "compare_tests.csv": differences_csv(groups),
+        "compare.csv": values_frame(groups).to_csv(index=False),
+        "compare_tests.csv": tests_frame(groups).to_csv(index=False),
     }
-    place = Path(folder)
     try:
-        place.mkdir(parents=True, exist_ok=True)
+        output.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
-            unfinished = place / f"{name}.part"
+            unfinished = output / f"{name}.part"
             unfinished.write_text(text)
-            os.replace(unfinished, place / name)
-        compare_figure(groups, str(place / "compare.png"))
+            os.replace(unfinished, output / name)
+        compare_figure(groups, str(output / "compare.png"))
     except OSError as error:
         raise ValueError(
-            f"--output_dir {folder} cannot be written ({error.strerror}): give another one"
+            f"--output_dir {folder} cannot be written ({error.strerror}): set another one"
         ) from error
-    return [str(place / name) for name in (*texts, "compare.png")]
+    return [str(output / name) for name in (*texts, "compare.png")]
 
 
 def markdown(groups: Sequence[Group], remarks: Sequence[str]) -> str:
-    """The whole comparison as a page; the best mean of a row is bold."""
+    """Returns the complete comparison as a page; the best mean of a row is bold."""
     labels = [group.label for group in groups]
-    table = [
+    scores = [
         [row.name, row.metric, *(f"**{c}**" if p in row.best else c for p, c in enumerate(row.cells))]
-        for row in rows_of(groups)
+        for row in table_rows(groups)
     ]
-    parts = ["# Comparison", _table(["task", "metric", *labels], table)]
+    parts = ["# Comparison", _table(["task", "metric", *labels], scores)]
     parts.append("Scores are means over seeds ± standard deviation (n - 1), on the 0–100 scale.")
-    if names := list(groups[0].settings):
-        parts += [
-            "## What differs",
-            _table(["setting", *labels], [[n, *(g.settings[n] for g in groups)] for n in names]),
-        ]
-    for group, tests in zip(groups[1:], tests_of(groups), strict=True):
-        lines = [[task, metric, in_words(test)] for (task, metric), test in tests.items()]
-        parts += [f"## {group.label} against {labels[0]}", _table(["task", "metric", "difference"], lines)]
+    if groups[0].settings:
+        settings = [[name, *(group.settings[name] for group in groups)] for name in groups[0].settings]
+        parts += ["## What differs", _table(["setting", *labels], settings)]
+    for group, tests in zip(groups[1:], paired_tests(groups), strict=True):
+        differences = [[*row, str(test)] for row, test in tests.items()]
+        parts.append(f"## {group.label} against {labels[0]}")
+        parts.append(_table(["task", "metric", "difference"], differences))
     if len(groups) > 1:
         parts.append(CAUTION)
-    parts += [
-        "## Runs",
-        "\n".join(f"- {g.label}: {', '.join(f'{r.name} ({r.run_id})' for r in g.runs)}" for g in groups),
-    ]
+    members = (f"- {g.label}: {', '.join(f'{r.name} ({r.run_id})' for r in g.runs)}" for g in groups)
+    parts += ["## Runs", "\n".join(members)]
     if remarks:
         parts.append("\n".join(f"- {remark}" for remark in remarks))
     return "\n\n".join(parts) + "\n"
 
 
-def values_csv(groups: Sequence[Group]) -> str:
-    """A line for every number of every run: group, settings that differ, run, seed, task, metric, value."""
-    names = list(groups[0].settings)
-    lines: list[list[object]] = [["group", *names, "run_id", "run", "seed", "task", "metric", "value"]]
+def values_frame(groups: Sequence[Group]) -> pd.DataFrame:
+    """Returns a row for every number of every run: group, settings that differ, run, seed, task, metric, value."""
+    rows = []
     for group in groups:
         for run in group.runs:
-            head = [group.label, *(group.settings[n] for n in names), run.run_id, run.name, run.seed]
+            head = [group.label, *group.settings.values(), run.run_id, run.name, run.seed]
             for task, metrics in run.results["tasks"].items():
-                lines += [[*head, task, metric, value] for metric, value in metrics.items()]
-            lines.append([*head, "", "average", run.results["average"]])
-            lines += [[*head, "", cost, value(run)] for cost, (value, _) in COSTS.items()]
-    return _csv(lines)
+                rows += [[*head, task, metric, value] for metric, value in metrics.items()]
+            rows.append([*head, "", "average", run.results["average"]])
+            rows += [[*head, "", cost, value(run.results)] for cost, (value, _) in COSTS.items()]
+    names = ["group", *groups[0].settings, "run_id", "run", "seed", "task", "metric", "value"]
+    return pd.DataFrame(rows, columns=names, dtype=object)
 
 
-def differences_csv(groups: Sequence[Group]) -> str:
-    """A line for every score of every group after the first; low, high and p are empty without a test."""
-    lines: list[list[object]] = [
-        ["group", "against", "task", "metric", "seeds", "difference", "low", "high", "p"]
+def tests_frame(groups: Sequence[Group]) -> pd.DataFrame:
+    """Returns a row for every score of every group after the first; low, high and p are empty without a test."""
+    rows = [
+        {"group": group.label, "against": groups[0].label, "task": task, "metric": metric, **vars(test)}
+        for group, tests in zip(groups[1:], paired_tests(groups), strict=True)
+        for (task, metric), test in tests.items()
     ]
-    for group, tests in zip(groups[1:], tests_of(groups), strict=True):
-        for (task, metric), t in tests.items():
-            lines.append(
-                [group.label, groups[0].label, task, metric, len(t.seeds), t.difference, t.low, t.high, t.p]
-            )
-    return _csv(lines)
+    names = ["group", "against", "task", "metric", "seeds", "difference", "low", "high", "p"]
+    return pd.DataFrame(rows, columns=names)
 
 
-def _csv(lines: Sequence[Sequence[object]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(lines)
-    return text.getvalue()
-
-
-def _table(names: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+def _table(names: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     rows = [names, ["---"] * len(names), *lines]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)

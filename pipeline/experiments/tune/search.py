@@ -1,81 +1,143 @@
-"""How trials are chosen, stopped and placed: Ray Tune's parts, put together from plain arguments."""
+"""Which trial comes next (Optuna) and which one stops early (ASHA); both start from the records of earlier sessions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import product
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import optuna
-import ray
-from ray import tune
-from ray.tune.execution.placement_groups import PlacementGroupFactory
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
-from ray.tune.search import BasicVariantGenerator, ConcurrencyLimiter, SearchAlgorithm, Searcher
-from ray.tune.search.optuna import OptunaSearch
+from ray.tune.search import Searcher
 
-from pipeline.cluster.connection import RAY_DATA_CPUS, wants_gpu
-from pipeline.config import ClusterSettings
-from pipeline.experiments.tune.log import TrialRecord
-from pipeline.experiments.tune.space import Space
+from pipeline.experiments.tune.records import FINISHED, RUNNING, STOPPED, TrialRecord
+from pipeline.experiments.tune.space import Dimension, Space, is_grid
 
-OBJECTIVES = {"average": "max", "rows_trained": "min", "parameters": "min"}
-DRIVER_BYTES = 2**30  # of the process that drives a trial's workers: torch, Ray and MLflow
-
-
-def tune_space(space: Space) -> dict[str, Any]:
-    """The space as Ray Tune draws it at random."""
-    kinds: dict[str, Any] = {
-        "uniform": tune.uniform,
-        "loguniform": tune.loguniform,
-        "randint": tune.randint,
-        "choice": tune.choice,
-        "grid": tune.grid_search,
-    }
-    return {
-        dimension.name: kinds[dimension.kind](list(dimension.options))
-        if dimension.options is not None
-        else kinds[dimension.kind](dimension.low, dimension.high)
-        for dimension in space
-    }
+OBJECTIVES: dict[str, Literal["maximize", "minimize"]] = {
+    "average": "maximize",
+    "rows_trained": "minimize",
+    "parameters": "minimize",
+}
 
 
-def optuna_space(space: Space) -> dict[str, Any]:
-    """The space as Optuna suggests from it."""
-    found: dict[str, Any] = {}
-    for dimension in space:
-        low, high = dimension.low, dimension.high
-        if dimension.options is not None:
-            found[dimension.name] = optuna.distributions.CategoricalDistribution(list(dimension.options))
-        elif dimension.kind == "randint":
-            found[dimension.name] = optuna.distributions.IntDistribution(int(low), int(high) - 1)
-        else:
-            log = dimension.kind == "loguniform"
-            found[dimension.name] = optuna.distributions.FloatDistribution(low, high, log=log)
-    return found
+def optuna_space(space: Space) -> dict[str, BaseDistribution]:
+    """Returns the space as Optuna's distributions, {dimension: distribution}."""
+    return {dimension.name: _distribution(dimension) for dimension in space}
 
 
-def make_search(
-    space: Space, search: str, objectives: Sequence[str], seed: int, concurrent: int
-) -> tuple[Searcher | SearchAlgorithm, dict[str, Any]]:
-    """What suggests trials, and the space that Ray Tune itself is told."""
-    if search == "random":
-        return BasicVariantGenerator(random_state=seed, max_concurrent=concurrent), tune_space(space)
+def _distribution(dimension: Dimension) -> BaseDistribution:
+    if dimension.options is not None:
+        return CategoricalDistribution(list(dimension.options))
+    if dimension.kind == "randint":
+        return IntDistribution(int(dimension.low), int(dimension.high) - 1)
+    return FloatDistribution(dimension.low, dimension.high, log=dimension.kind == "loguniform")
+
+
+def make_study(
+    space: Space,
+    records: Iterable[TrialRecord],
+    objectives: Sequence[str] = ("average",),
+    sampler: optuna.samplers.BaseSampler | None = None,
+) -> optuna.Study:
+    """Returns a study in memory with the records that have every objective; `id` is an attribute of each."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    one = len(objectives) == 1
-    searcher = OptunaSearch(
-        optuna_space(space),
-        metric=objectives[0] if one else list(objectives),
-        mode=OBJECTIVES[objectives[0]] if one else [OBJECTIVES[name] for name in objectives],
-        sampler=optuna.samplers.TPESampler(seed=seed, multivariate=True),
-    )
-    return ConcurrencyLimiter(searcher, max_concurrent=concurrent), {}
+    distributions = optuna_space(space)
+    study = optuna.create_study(directions=[OBJECTIVES[name] for name in objectives], sampler=sampler)
+    for record in records:
+        values = [getattr(record, name) for name in objectives]
+        if None not in values:
+            params = {name: record.drawn[name] for name in distributions}
+            trial = optuna.trial.create_trial(
+                params=params, distributions=distributions, values=values, user_attrs={"id": record.id}
+            )
+            study.add_trial(trial)
+    return study
+
+
+def make_sampler(search: str, seed: int) -> optuna.samplers.BaseSampler:
+    """Returns Optuna's sampler of a `sweep.search`."""
+    if search == "random":
+        return optuna.samplers.RandomSampler(seed=seed)
+    return optuna.samplers.TPESampler(seed=seed, multivariate=True)
+
+
+def new_points(space: Space, records: Sequence[TrialRecord], room: int) -> list[dict[str, Any]]:
+    """Returns the grid values of each trial that is still to be added; they are empty without a grid.
+
+    Args:
+        space: A grid alone is tried once. With other dimensions beside it, only complete passes are added.
+        records: Trials of this space so far.
+        room: Most trials that may be added to a space that is more than a grid.
+    """
+    axes = {dimension.name: dimension.edges() for dimension in space if dimension.kind == "grid"}
+    # The first dimension changes fastest.
+    grid = [dict(zip(axes, point[::-1], strict=True)) for point in product(*list(axes.values())[::-1])]
+    passes = 1 if is_grid(space) else (len(records) + max(0, room)) // len(grid)
+    points = grid * passes
+    for record in records:
+        if (point := {name: record.drawn[name] for name in axes}) in points:
+            points.remove(point)
+    return points
+
+
+class SweepSearch(Searcher):
+    """Suggests the trials that an earlier session left unfinished, then new ones, as {"id", "drawn"}."""
+
+    def __init__(
+        self,
+        space: Space,
+        records: Sequence[TrialRecord],
+        points: Sequence[dict[str, Any]],
+        objectives: Sequence[str],
+        sampler: optuna.samplers.BaseSampler,
+        scheduler: TrialScheduler,
+    ) -> None:
+        """Takes the records of this space and the grid values of new trials; `scheduler` receives past results."""
+        super().__init__()
+        self._distributions, self._objectives, self._scheduler = optuna_space(space), objectives, scheduler
+        self._unfinished = [record for record in records if record.status == RUNNING]
+        for record in records:
+            if record.status != RUNNING:
+                replay(scheduler, record.id, record)
+        scored = [record for record in records if record.status in (FINISHED, STOPPED)]
+        self._study = make_study(space, scored, objectives, sampler)
+        for fixed in (*(record.drawn for record in self._unfinished), *points):
+            self._study.enqueue_trial(fixed)  # the sampler draws the dimensions that are not fixed
+        self.num_trials = len(self._unfinished) + len(points)
+        self._asked: dict[str, optuna.Trial] = {}
+
+    def suggest(self, trial_id: str) -> dict[str, Any]:
+        """Returns the configuration of the trial that Ray Tune calls `trial_id`."""
+        trial = self._asked[trial_id] = self._study.ask(self._distributions)
+        if not self._unfinished:
+            return {"id": trial_id, "drawn": trial.params}
+        record = self._unfinished.pop(0)
+        replay(self._scheduler, trial_id, record)
+        return {"id": record.id, "drawn": trial.params}
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Passes the last result of a trial to the study, of a stopped one too."""
+        values = [result[name] for name in self._objectives if name in result] if result else []
+        trial = self._asked.pop(trial_id)
+        if len(values) == len(self._objectives):
+            self._study.tell(trial, values)
+        else:
+            self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
 
 
 def make_scheduler(
     early_stopping: str, grace_steps: int, max_steps: int, reduction_factor: int
 ) -> TrialScheduler:
-    """ASHA on the average over steps, or none."""
+    """Returns ASHA on the average over steps (Li et al. 2020, arXiv 1810.05934), or a scheduler that stops nothing."""
     if early_stopping == "none":
         return FIFOScheduler()
     return AsyncHyperBandScheduler(
@@ -83,45 +145,15 @@ def make_scheduler(
         metric="average",
         mode="max",
         grace_period=grace_steps,
-        max_t=max_steps + 1,  # a trial ends by itself, with its results written
+        max_t=max_steps + 1,  # a trial ends by itself, after it has written its results
         reduction_factor=reduction_factor,
     )
 
 
-def replay(scheduler: TrialScheduler, record: TrialRecord) -> None:
-    """Tells a new scheduler what a trial had reached before: Ray Tune keeps its rungs nowhere."""
-    trial: Any = SimpleNamespace(trial_id=record.id)  # ASHA asks no more of it
+def replay(scheduler: TrialScheduler, trial_id: str, record: TrialRecord) -> None:
+    """Passes a record's results to a new scheduler: Ray Tune does not store the rungs of ASHA."""
+    trial: Any = SimpleNamespace(trial_id=trial_id)  # ASHA reads no other attribute
     controller: Any = None
     scheduler.on_trial_add(controller, trial)
     for step, average, _ in record.history:
         scheduler.on_trial_result(controller, trial, {"step": step, "average": average})
-
-
-def most_concurrent(cluster: ClusterSettings) -> int:
-    """Trials that the cluster as it is now can train at a time; 1 at least, for it may grow.
-
-    Every trial's workers get their CPUs, and one CPU stays for the Ray Data of all.
-    """
-    there = ray.cluster_resources()
-    cpus, gpus, use_gpu = there.get("CPU", 0.0), there.get("GPU", 0.0), wants_gpu(cluster.use_gpu)
-    workers = cluster.num_workers if isinstance(cluster.num_workers, int) else cluster.num_workers[1]
-    if workers == 0:
-        return max(1, int(gpus if use_gpu else cpus // max(1.0, cluster.cpus_per_worker)))
-    fitting = (cpus - RAY_DATA_CPUS) // (workers * cluster.cpus_per_worker)
-    return max(1, int(min(fitting, gpus // workers) if use_gpu else fitting))
-
-
-def resources(cluster: ClusterSettings) -> PlacementGroupFactory:
-    """What a trial's own process takes: memory on the sweep's node, where the run directories are.
-
-    Its workers take their CPUs and GPUs themselves; if its process took CPUs, trials that have begun could
-    leave none for the workers that they wait for. Without workers it is the process that trains.
-    """
-    here = ray.util.get_node_ip_address()
-    bundle = {"memory": float(DRIVER_BYTES), f"node:{here}": 0.001}
-    if cluster.num_workers == 0:
-        bundle |= {
-            "CPU": max(1.0, cluster.cpus_per_worker),
-            **({"GPU": 1.0} if wants_gpu(cluster.use_gpu) else {}),
-        }
-    return PlacementGroupFactory([bundle])

@@ -9,20 +9,20 @@ class SweepSettings:
     """What is searched, and for how long.
 
     Attributes:
-        space: What is tried, by the settings' dotted names: {train.learning_rate: {loguniform: [3e-5, 3e-4]}}. Kinds
-            are uniform, loguniform and randint (low, high), choice and grid (a list). A name without a dot stands
-            for several settings at once: its options are {label: {setting: value}}.
-        search: Draw at random (with every point of the grid), or let Optuna's TPE suggest.
-        objectives: What is sought: average, and beside it rows_trained or parameters (as few as can be; optuna).
+        space: Settings to search, by dotted name: {train.learning_rate: {loguniform: [3e-5, 3e-4]}}. Kinds are
+            uniform, loguniform and randint (low, high), choice and grid (a list). A name without a dot sets several
+            settings at once: its options are {label: {setting: value}}.
+        search: random draws (with every point of a grid), or suggestions of Optuna's TPE.
+        objectives: average, and optionally rows_trained or parameters, which are minimised (search optuna).
         max_trials: Most trials of the sweep.
-        max_hours: Most hours of the sweep, all its resumptions together; null sets no bound.
-        max_concurrent_trials: Trials at a time; null is what the cluster holds now.
-        early_stopping: Stop what is behind at its evaluations (ASHA), or never.
-        grace_steps: Steps before a trial may be stopped; null is the first evaluation.
-        reduction_factor: ASHA lets one in so many go on at each rung, and rungs are so many times further apart.
-        allow_changes: Go on (run.resume) though the space or other settings are not what they were: the search begins
-            anew, and the trials that there are stay in the table.
-        retries: How often a failed trial is tried again, from its last checkpoint.
+        max_hours: Most hours of the sweep, all its sessions together; null means no limit.
+        max_concurrent_trials: Trials at a time; null means as many as the cluster holds at the start.
+        early_stopping: asha stops trials that are behind at their evaluations; none stops no trial.
+        grace_steps: Steps before a trial may be stopped; null means the first evaluation.
+        reduction_factor: ASHA continues one trial in this many at each rung, and rungs are this factor apart.
+        allow_changes: Allow run.resume with another space or other settings: the search starts anew, and earlier
+            trials stay in the table.
+        retries: Retries of a failed trial, each from its last checkpoint.
     """
 
     space: dict[str, Any] = field(default_factory=dict)

@@ -1,6 +1,6 @@
-"""A search space: settings by their dotted names, and what each may be.
+"""A search space: settings by their dotted names, and the values that each may have.
 
-Pure functions. Options go to the search as scalars (`label`), so that lists and groups can be options too.
+Pure functions. The search knows an option as a scalar (`label`), so that lists and groups can be options too.
 """
 
 from __future__ import annotations
@@ -11,24 +11,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from pipeline.config import Settings
 from pipeline.errors import suggest
 
 RANGES, LISTS = ("uniform", "loguniform", "randint"), ("choice", "grid")
+KINDS = (*RANGES, *LISTS)
 Values = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Dimension:
-    """One thing that is searched.
+    """One dimension of a search space.
 
     Attributes:
         name: A setting's dotted name, or a group's.
-        kind: How it is drawn.
-        low, high: Of a range; `randint` leaves `high` out, as Python's ranges do.
-        options: {label: settings} of a list; a setting's own option is {label: {name: option}}.
+        kind: One of `KINDS`.
+        low, high: Of a range; `randint` excludes `high`, as Python's ranges do.
+        options: {label: {setting: value}} of a list.
     """
 
     name: str
@@ -38,48 +37,35 @@ class Dimension:
     options: Mapping[Any, Values] | None = None
 
     def settings(self, drawn: Any) -> Values:
-        """What a drawn value sets, {dotted name: value}."""
+        """Returns {setting: value} of a drawn value."""
         return dict(self.options[drawn]) if self.options is not None else {self.name: drawn}
 
-    def draw(self, chance: np.random.Generator) -> Any:
-        """A value, as the search draws it."""
-        if self.options is not None:
-            return list(self.options)[int(chance.integers(len(self.options)))]
-        if self.kind == "randint":
-            return int(chance.integers(int(self.low), int(self.high)))
-        if self.kind == "loguniform":
-            return float(np.exp(chance.uniform(math.log(self.low), math.log(self.high))))
-        return float(chance.uniform(self.low, self.high))
-
     def edges(self) -> list[Any]:
-        """Values that show whether all may be had: every option, or both ends and one between."""
+        """Returns values that show whether all are valid: every option, or both ends and one between."""
         if self.options is not None:
             return list(self.options)
         if self.kind == "randint":
             return [int(self.low), int(self.high) - 1]
-        return [
-            self.low,
-            math.sqrt(self.low * self.high) if self.low > 0 else (self.low + self.high) / 2,
-            self.high,
-        ]
+        middle = math.sqrt(self.low * self.high) if self.low > 0 else (self.low + self.high) / 2
+        return [self.low, middle, self.high]
 
 
 Space = tuple[Dimension, ...]
 
 
-def parse_space(given: Mapping[str, Any], known: Sequence[str]) -> Space:
-    """The dimensions of a space as it stands in YAML.
+def parse_space(spec: Mapping[str, Any], known: Sequence[str]) -> Space:
+    """Returns the dimensions of a space.
 
     Args:
-        given: {name: {kind: range or list}}.
+        spec: {name: {kind: range or list}}, from YAML.
         known: Dotted names of all settings.
 
     Raises:
-        ValueError: The space is empty, a name is no setting, or a range cannot be; one line that names it.
+        ValueError: The space is empty, a name is no setting, or a range is invalid; one line that names it.
     """
-    if not given:
-        raise ValueError("sweep.space is empty: give settings and what each may be")
-    space = tuple(_dimension(str(name), spec, known) for name, spec in given.items())
+    if not spec:
+        raise ValueError("sweep.space is empty: list settings with their ranges or options")
+    space = tuple(_dimension(str(name), body, known) for name, body in spec.items())
     owners: dict[str, str] = {}
     for dimension in space:
         for setting in dimension.settings(dimension.edges()[0]):
@@ -90,52 +76,50 @@ def parse_space(given: Mapping[str, Any], known: Sequence[str]) -> Space:
     return space
 
 
-def _dimension(name: str, spec: Any, known: Sequence[str]) -> Dimension:
-    where = f"sweep.space: {name}"
-    if not isinstance(spec, Mapping) or len(spec) != 1:
-        raise ValueError(f"{where} has to be one of {', '.join((*RANGES, *LISTS))} with its values")
-    [(kind, values)] = spec.items()
-    if kind not in (*RANGES, *LISTS):
-        raise ValueError(f"{where}: unknown kind {kind!r}{suggest(str(kind), (*RANGES, *LISTS))}")
-    if "." in name:
-        _check_name(name, known, where)
+def _dimension(name: str, body: Any, known: Sequence[str]) -> Dimension:
+    prefix, is_setting = f"sweep.space: {name}", "." in name
+    if not isinstance(body, Mapping) or len(body) != 1:
+        raise ValueError(f"{prefix} must be one of {', '.join(KINDS)} with its values")
+    [(kind, values)] = body.items()
+    if kind not in KINDS:
+        raise ValueError(f"{prefix}: unknown kind {kind!r}{suggest(str(kind), KINDS)}")
+    if is_setting:
+        _check_name(name, known, prefix)
+    elif kind in RANGES or (values and not isinstance(values, Mapping)):
+        raise ValueError(f"sweep.space: unknown setting {name!r}{_like(name, known)}")
     if kind in RANGES:
-        if "." not in name:
-            raise ValueError(f"sweep.space: unknown setting {name!r}{_like(name, known)}")
-        return Dimension(name, kind, *_range(kind, values, where))
+        return Dimension(name, kind, *_range(kind, values, prefix))
     if not values or not isinstance(values, (list, tuple, Mapping)):
-        raise ValueError(f"{where}: {kind} has no options: give a list of them")
-    if "." in name:
-        if isinstance(values, Mapping):
-            raise ValueError(f"{where}: {kind} takes a list of values, got a mapping")
-        options = {label(value): {name: value} for value in values}
-    else:
-        options = _group(name, values, known, where)
+        raise ValueError(f"{prefix}: {kind} has no options: list them")
+    if is_setting and isinstance(values, Mapping):
+        raise ValueError(f"{prefix}: {kind} takes a list of values, got a mapping")
+    options = (
+        {label(value): {name: value} for value in values}
+        if is_setting
+        else _group(name, values, known, prefix)
+    )
     if len(options) != len(values):
-        raise ValueError(f"{where}: an option is listed twice")
+        raise ValueError(f"{prefix}: an option is listed twice")
     return Dimension(name, kind, options=options)
 
 
-def _group(name: str, values: Any, known: Sequence[str], where: str) -> dict[Any, Values]:
-    if not isinstance(values, Mapping) or not all(isinstance(option, Mapping) for option in values.values()):
+def _group(name: str, values: Any, known: Sequence[str], prefix: str) -> dict[Any, Values]:
+    if not all(isinstance(option, Mapping) for option in values.values()):
         raise ValueError(f"sweep.space: unknown setting {name!r}{_like(name, known)}")
+    names = {setting for option in values.values() for setting in option}
     for option, settings in values.items():
         for setting in settings:
-            _check_name(str(setting), known, f"{where}, option {option}")
-    names = [set(option) for option in values.values()]
-    for option, its in zip(values, names, strict=True):
-        if missing := set.union(*names) - its:
-            raise ValueError(
-                f"{where}, option {option}: {', '.join(sorted(missing))} is set by other options: set it"
-            )
+            _check_name(str(setting), known, f"{prefix}, option {option}")
+        if missing := ", ".join(sorted(names - set(settings))):
+            raise ValueError(f"{prefix}, option {option}: {missing} is set by other options: set it")
     return {str(option): dict(settings) for option, settings in values.items()}
 
 
-def _check_name(name: str, known: Sequence[str], where: str) -> None:
+def _check_name(name: str, known: Sequence[str], prefix: str) -> None:
     if name not in known:
-        raise ValueError(f"{where}: unknown setting {name!r}{_like(name, known)}")
+        raise ValueError(f"{prefix}: unknown setting {name!r}{_like(name, known)}")
     if name != "run.seed" and name.split(".")[0] in ("run", "cluster"):
-        raise ValueError(f"{where}: {name} is the same for all trials of a sweep: set it outside the space")
+        raise ValueError(f"{prefix}: {name} is the same for all trials of a sweep: set it outside the space")
 
 
 def _like(name: str, known: Sequence[str]) -> str:
@@ -143,39 +127,37 @@ def _like(name: str, known: Sequence[str]) -> str:
     return f": did you mean {' or '.join(map(repr, same))}?" if same else suggest(name, known)
 
 
-def _range(kind: str, values: Any, where: str) -> tuple[float, float]:
-    numbers = isinstance(values, (list, tuple)) and len(values) == 2
-    if not numbers or not all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values):
-        raise ValueError(f"{where}: {kind} takes [low, high], got {values!r}")
+def _range(kind: str, values: Any, prefix: str) -> tuple[float, float]:
+    pair = isinstance(values, (list, tuple)) and len(values) == 2
+    if not pair or not all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values):
+        raise ValueError(f"{prefix}: {kind} takes [low, high], got {values!r}")
     low, high = values
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise ValueError(
-            f"{where}: {kind} [{low}, {high}] has nothing in it: give a low that is less than the high"
-        )
+        raise ValueError(f"{prefix}: {kind} [{low}, {high}] is empty or infinite: low must be less than high")
     if kind == "loguniform" and low <= 0:
-        raise ValueError(f"{where}: loguniform from {low}: a logarithm needs more than 0")
+        raise ValueError(f"{prefix}: loguniform from {low}: low must be above 0")
     if kind == "randint" and not all(float(v).is_integer() for v in values):
-        raise ValueError(f"{where}: randint takes whole numbers, got {values!r}")
+        raise ValueError(f"{prefix}: randint takes whole numbers, got {values!r}")
     return low, high
 
 
 def label(option: Any) -> Any:
-    """An option as the search knows it: itself where it is a scalar, else its JSON."""
+    """Returns an option as the search knows it: a scalar itself, anything else as JSON."""
     return option if isinstance(option, (str, int, float, bool, type(None))) else json.dumps(option)
 
 
 def grid_size(space: Space) -> int:
-    """Trials that every point of the grid once takes; 1 where nothing is a grid."""
+    """Returns the number of points of the grid; 1 without a grid."""
     return math.prod(len(dimension.edges()) for dimension in space if dimension.kind == "grid")
 
 
 def is_grid(space: Space) -> bool:
-    """Whether all of the space is a grid, which is then tried once."""
+    """Returns whether every dimension is a grid; such a space is tried once."""
     return all(dimension.kind == "grid" for dimension in space)
 
 
 def values_of(space: Space, drawn: Mapping[str, Any]) -> Values:
-    """What a trial sets, {dotted name: value}, from what the search drew, {dimension: value}."""
+    """Returns {setting: value} of a trial from what the search drew, {dimension: value}."""
     return {
         name: value
         for dimension in space
@@ -184,18 +166,16 @@ def values_of(space: Space, drawn: Mapping[str, Any]) -> Values:
 
 
 def with_values(settings: Settings, values: Mapping[str, Any]) -> Settings:
-    """Settings in which these dotted names have other values; lists become tuples."""
+    """Returns settings with other values, {dotted name: value}; lists become tuples."""
     for name, value in values.items():
         section, field = name.split(".")
-        changed = replace(
-            getattr(settings, section), **{field: tuple(value) if isinstance(value, list) else value}
-        )
-        settings = replace(settings, **{section: changed})
+        changed = {field: tuple(value) if isinstance(value, list) else value}
+        settings = replace(settings, **{section: replace(getattr(settings, section), **changed)})
     return settings
 
 
-def described(drawn: Mapping[str, Any]) -> str:
-    """What a trial drew, {dimension: value}, in a line."""
+def describe_draw(drawn: Mapping[str, Any]) -> str:
+    """Returns what a trial drew, {dimension: value}, as one line."""
     return "  ".join(
         f"{name.split('.')[-1]} {value:.3g}" if isinstance(value, float) else f"{name.split('.')[-1]} {value}"
         for name, value in drawn.items()

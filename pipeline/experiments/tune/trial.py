@@ -1,4 +1,4 @@
-"""One trial: the very same training as `train_mtl.py`'s, in a process of its own on the sweep's node."""
+"""One trial: the same training as `train_mtl.py`'s, in a process of its own on the sweep's node."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from ray import tune
 
 from pipeline.config import Settings
-from pipeline.experiments.parent_run import child
+from pipeline.experiments.parent_run import resume_child
 from pipeline.experiments.train import train
 from pipeline.experiments.tune.space import Space, values_of, with_values
 from pipeline.runs.results import RESULTS
@@ -21,12 +21,12 @@ TRIALS = "trials"
 
 
 @dataclass(frozen=True)
-class Trial:
-    """What all trials of a sweep have in common. Picklable.
+class TrialTrainable:
+    """What all trials of a sweep share. Picklable.
 
     Attributes:
-        base: settings that the drawn values are set in; its `run.output_dir` and `run.name` are the sweep's.
-        space: what is drawn.
+        base: Settings that the drawn values are set in; its `run.output_dir` and `run.name` are the sweep's.
+        space: Search space.
         parent: MLflow run of the sweep.
     """
 
@@ -35,19 +35,23 @@ class Trial:
     parent: str
 
     def settings(self, drawn: Mapping[str, Any], name: str) -> Settings:
-        """Of the trial of this name."""
+        """Returns the settings of the trial of this name."""
         settings = with_values(self.base, values_of(self.space, drawn))
         folder = str(Path(self.base.run.output_dir) / self.base.run.name / TRIALS)
         run = replace(settings.run, output_dir=folder, name=name, resume=None, overwrite=False)
         return replace(settings, run=run)
 
-    def __call__(self, config: dict[str, Any]) -> None:
-        """Train, going on where an earlier try of the same trial ended, and report each evaluation."""
+    def train(self, config: dict[str, Any]) -> None:
+        """Trains one trial from its last checkpoint, if it has one, and reports each evaluation to Ray Tune.
+
+        Args:
+            config: `id` and `drawn`, as `SweepSearch` suggests them.
+        """
         configure_ray_data()
-        name = str(tune.get_context().get_trial_id())
-        settings = self.settings(config, name)
+        name = config["id"]
+        settings = self.settings(config["drawn"], name)
         run_dir = Path(settings.run.output_dir) / name
-        if (run_dir / RESULTS).is_file():  # it had ended, and the sweep was lost before it heard of it
+        if (run_dir / RESULTS).is_file():  # it finished, and the sweep was killed before it knew
             tune.report(_final(json.loads((run_dir / RESULTS).read_text())))
             return
         log = run_dir.with_name(f"{name}.log")
@@ -57,28 +61,18 @@ class Trial:
             with log.open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
 
-        def scored(step: int, average: float, rows_trained: int) -> None:
-            if step < steps:  # the last one is told with the results, when all is written
+        def report_score(step: int, average: float, rows_trained: int) -> None:
+            if step < (
+                settings.train.max_steps or 0
+            ):  # the last one is reported once the results are written
                 tune.report({"step": step, "average": average, "rows_trained": rows_trained, "ended": False})
 
-        steps = settings.train.max_steps or 0
-        tags = {
-            "mlflow.parentRunId": self.parent,
-            "sweep": self.base.run.name,
-            "trial": name,
-            "status": "running",
-        }
-        results = train(child(settings), show, tags=tags, scored=scored)
-        tune.report(_final(results))
+        tags = {"sweep": self.base.run.name, "trial": name, "status": "running"}
+        tags["mlflow.parentRunId"] = self.parent
+        tune.report(_final(train(resume_child(settings), show, tags=tags, scored=report_score)))
 
 
 def _final(results: Mapping[str, Any]) -> dict[str, Any]:
-    """What a trial that has ended reports."""
-    return {
-        "step": results["steps"],
-        "average": results["average"],
-        "rows_trained": results["rows_trained"],
-        "parameters": results["parameters"]["total"],
-        "seconds": results["seconds"],
-        "ended": True,
-    }
+    """Returns what a finished trial reports."""
+    final = {name: results[name] for name in ("average", "rows_trained", "seconds")}
+    return {**final, "step": results["steps"], "parameters": results["parameters"]["total"], "ended": True}

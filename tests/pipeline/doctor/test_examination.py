@@ -10,12 +10,12 @@ from pipeline.doctor.examination import examine
 from pipeline.doctor.finding import Finding, guarded, within
 from pipeline.doctor.node import NodeReport, versions
 from pipeline.doctor.resources import check_capacity, check_nodes, look_everywhere
-from pipeline.experiments.assembly import job_without_data, tasks_of
+from pipeline.experiments.assembly import build_job, select_tasks
 from tests.pipeline.small_run import make_settings
 
 
 def findings_of(settings: Any) -> dict[str, Finding]:
-    job = job_without_data(settings, tasks_of(settings))
+    job = build_job(settings, select_tasks(settings))
     return {finding.name: finding for finding in examine(settings, job)}
 
 

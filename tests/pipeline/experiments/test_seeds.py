@@ -1,112 +1,112 @@
-"""A group of seeds: one folder and one MLflow run above its runs, gone on with where it was interrupted."""
+"""A group of seeds: one folder and one MLflow run above its runs, which a stub trains."""
 
-import json
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
 
 from pipeline.config import Settings
-from pipeline.experiments.compare.groups import Group, group_runs
-from pipeline.experiments.compare.runs import RunFinder
+from pipeline.experiments import seeds
+from pipeline.experiments.compare.finder import RunFinder
+from pipeline.experiments.compare.groups import group_runs
 from pipeline.experiments.seeds import train_seeds
 from pipeline.experiments.train import train
+from tests.pipeline.experiments.logged_runs import log_run, make_results
 from tests.pipeline.small_run import make_settings
 
-SEEDS = (1, 2)
+
+@dataclass
+class Stub:
+    """Takes the place of `train`; `trained` has the settings of each run, and a seed in `lost` gets no results."""
+
+    trained: list[Settings] = field(default_factory=list)
+    lost: set[int] = field(default_factory=set)
+
+    def train(self, settings: Settings, show: Callable[[str], None], tags: dict[str, str]) -> None:
+        run = settings.run
+        self.trained.append(settings)
+        run_dir = Path(run.output_dir) / run.name
+        run_dir.mkdir(exist_ok=True)
+        results = None if run.seed in self.lost else make_results(run.seed, rte=60.0 + run.seed)
+        run_id = log_run(run.tracking_uri, run.name, results, run_dir, **tags)
+        (run_dir / ".mlflow_run_id").write_text(run_id)
+        if results is None:
+            raise KeyboardInterrupt
 
 
-@dataclass(frozen=True)
-class Seeded:
-    settings: Settings
-    folder: Path
-    group: Group
-    lines: list[str]
+@pytest.fixture
+def stub(monkeypatch: pytest.MonkeyPatch) -> Stub:
+    stub = Stub()
+    monkeypatch.setattr(seeds, "train", stub.train)
+    monkeypatch.setattr(seeds, "check_training", lambda settings: None)
+    return stub
 
 
-@pytest.fixture(scope="module")
-def seeded(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory, tiny_backbone: str) -> Seeded:
-    home = tmp_path_factory.mktemp("seeds")
-    settings = make_settings(
-        home,
-        tiny_backbone,
-        run={"name": "group", "seeds": SEEDS},
-        train={"max_steps": 4, "eval_every": 2},
-        cluster={"num_workers": 0},
-    )
+def parent_of(settings: Settings) -> Any:
+    folder = Path(settings.run.output_dir) / settings.run.name
+    run_id = (folder / ".mlflow_run_id").read_text().strip()
+    return MlflowClient(settings.run.tracking_uri).get_run(run_id)
+
+
+def test_a_group_is_interrupted_resumed_and_gets_another_seed(
+    stub: Stub, tmp_path: Path, tracking_uri: str
+) -> None:
+    run = {"name": "seeds", "seeds": (1, 2), "tracking_uri": tracking_uri}
+    settings = make_settings(tmp_path, "none", run=run)
+    folder = tmp_path / "runs" / "seeds"
+    stub.lost = {2}
+    with pytest.raises(KeyboardInterrupt):
+        train_seeds(settings, lambda _: None)
+    assert parent_of(settings).info.status == "KILLED"
+    first = replace(settings.run, seed=1, seeds=(), name="seeds-seed-1", output_dir=str(folder))
+    assert stub.trained[0] == replace(settings, run=first), "a seed is trained as it would be alone"
+
+    stub.lost = set()
+    resumed = replace(settings, run=replace(settings.run, resume=str(folder), seeds=(1, 2, 3)))
     lines: list[str] = []
-    group, _ = train_seeds(settings, lines.append)
-    return Seeded(settings, home / "runs" / "group", group, lines)
-
-
-def test_each_seed_has_a_run_that_equals_the_one_trained_alone(seeded: Seeded, tmp_path: Path) -> None:
-    assert [(run.seed, run.name) for run in seeded.group.runs] == [(1, "group-seed-1"), (2, "group-seed-2")]
-    alone = replace(seeded.settings.run, seed=2, seeds=(), name="alone", output_dir=str(tmp_path))
-    results = train(replace(seeded.settings, run=alone), lambda _: None)
-    assert seeded.group.runs[1].results["tasks"] == results["tasks"]
-    assert seeded.group.runs[0].results["tasks"] != results["tasks"]
-
-
-def test_mlflow_has_their_parent_with_means_and_compare_finds_them_by_it(seeded: Seeded) -> None:
-    uri = seeded.settings.run.tracking_uri
-    finder = RunFinder(uri, "camtl")
-    found = finder.by_reference("group")
-    assert [run.run_id for run in found] == [run.run_id for run in seeded.group.runs]
-    assert [group.label for group in group_runs(found)[0]] == ["group"]
-    parent = MlflowClient(uri).get_run((seeded.folder / ".mlflow_run_id").read_text().strip())
+    group, written = train_seeds(resumed, lines.append)
+    assert lines == ["seed 1: trained before", "seed 2: 2 of 3", "seed 3: 3 of 3"]
+    assert [one.run.seed for one in stub.trained] == [1, 2, 2, 3]
+    assert stub.trained[2].run.resume == str(folder / "seeds-seed-2")
+    assert stub.trained[3].run.resume is None
+    assert [run.seed for run in group.runs] == [1, 2, 3]
+    parent = parent_of(settings)
     assert parent.info.status == "FINISHED"
-    averages = [run.results["average"] for run in seeded.group.runs]
+    averages = [run.results["average"] for run in group.runs]
     assert parent.data.metrics["mean/average"] == pytest.approx(mean(averages))
-    assert "±" in (seeded.folder / "compare.md").read_text()
+    assert parent.data.metrics["deviation/rte/accuracy"] == pytest.approx(1.0)
+    assert str(folder / "compare.md") in written
+    assert "| rte | accuracy | 62.00 ± 1.00 |" in (folder / "compare.md").read_text()
+
+    found = RunFinder(settings.run.tracking_uri, "camtl").by_reference("seeds")
+    assert [run.seed for run in found] == [1, 2, 3]
+    assert [one.label for one in group_runs(found)[0]] == ["seeds"]
 
 
-def test_a_seed_is_added_and_the_others_stay_as_they_are(seeded: Seeded) -> None:
-    files = {path: path.stat().st_mtime_ns for path in seeded.folder.glob("*/results.json")}
-    run = replace(seeded.settings.run, resume=str(seeded.folder), seeds=(*SEEDS, 3))
-    lines: list[str] = []
-    group, _ = train_seeds(replace(seeded.settings, run=run), lines.append)
-    assert [one.seed for one in group.runs] == [1, 2, 3]
-    assert {path: path.stat().st_mtime_ns for path in files} == files
-    parent = (seeded.folder / ".mlflow_run_id").read_text().strip()
-    told = MlflowClient(run.tracking_uri).get_run(parent).data.metrics["mean/average"]
-    assert told == pytest.approx(mean(one.results["average"] for one in group.runs))
-    assert [line for line in lines if line.startswith("seed ")] == [
-        "seed 1: trained before",
-        "seed 2: trained before",
-        "seed 3: 3 of 3",
-    ]
-
-
-def test_a_run_that_was_interrupted_goes_on(seeded: Seeded, tmp_path: Path) -> None:
-    run = replace(seeded.settings.run, seeds=(1,), name="cut", output_dir=str(tmp_path))
-    settings = replace(seeded.settings, run=run)
+def test_other_settings_and_other_folders_are_refused(
+    stub: Stub, tmp_path: Path, tracking_uri: str, tiny_backbone: str
+) -> None:
+    run = {"name": "refusing", "seeds": (1,), "tracking_uri": tracking_uri}
+    settings = make_settings(tmp_path, tiny_backbone, run=run)
     train_seeds(settings, lambda _: None)
-    folder = tmp_path / "cut"
-    whole = json.loads((folder / "cut-seed-1" / "results.json").read_text())
-    (folder / "cut-seed-1" / "results.json").unlink()  # as if it had been killed after its last checkpoint
-    lines: list[str] = []
-    group, _ = train_seeds(replace(settings, run=replace(run, resume=str(folder))), lines.append)
-    assert group.runs[0].results["tasks"] == whole["tasks"]
-    assert not any(line.startswith("step ") for line in lines)  # nothing was trained twice
-
-
-def test_seeds_of_another_configuration_are_refused(seeded: Seeded) -> None:
-    run = replace(seeded.settings.run, resume=str(seeded.folder), seeds=(*SEEDS, 4))
-    longer = replace(seeded.settings.train, max_steps=5)
-    with pytest.raises(
-        ValueError, match=r"^run.resume: of the group, train.max_steps was 4, is 5: its seeds would"
+    other = {"name": "other", "resume": "other"}
+    resumed = {"resume": str(tmp_path / "runs" / "refusing")}
+    for start, changes, steps, message in (
+        (train_seeds, {}, 11, r"^group .* exists: continue it with --run.resume"),
+        (train_seeds, other, 11, r"^run.resume: .* is no group"),
+        (
+            train_seeds,
+            resumed,
+            5,
+            r"^run.resume: of the group, train.max_steps was 11, is 5: its seeds would",
+        ),
+        (train, {**resumed, "seeds": ()}, 11, r"is a group of runs: .*--run.seeds \[1"),
     ):
-        train_seeds(replace(seeded.settings, run=run, train=longer))
-    assert not (seeded.folder / "group-seed-4").exists()
-
-
-def test_what_is_no_group_and_what_is_one_are_told_apart(seeded: Seeded) -> None:
-    run = seeded.settings.run
-    with pytest.raises(ValueError, match=r"^group .* exists: go on with it by --run.resume"):
-        train_seeds(seeded.settings)
-    with pytest.raises(ValueError, match=r"^run.resume: .* is no group"):
-        train_seeds(replace(seeded.settings, run=replace(run, name="other", resume="other")))
-    with pytest.raises(ValueError, match=r"^run.resume: .* is a group of runs: give its --run.seeds \[1, 2"):
-        train(replace(seeded.settings, run=replace(run, seeds=(), resume=str(seeded.folder))))
+        changed = replace(settings.run, **changes)
+        with pytest.raises(ValueError, match=message):
+            start(replace(settings, run=changed, train=replace(settings.train, max_steps=steps)))
+    assert len(stub.trained) == 1

@@ -1,4 +1,4 @@
-"""Finding runs in MLflow, and reading what they came to. Nothing is written there."""
+"""Finds runs in MLflow and reads their results; writes nothing there."""
 
 import contextlib
 import difflib
@@ -22,65 +22,64 @@ READ_TIMEOUT = 20  # seconds for one request
 
 
 class UnreadableResultsError(ValueError):
-    """A run's results are damaged, or a score in them is no number."""
+    """A run's results are damaged, or a score in them is not finite."""
 
 
 class RunFinder:
-    """Runs of one experiment by id, name, parent or query; what is passed over is told in `remarks`."""
+    """Finds runs of one experiment by id, name, parent or query; `remarks` has a line for each run left out."""
 
     def __init__(self, tracking_uri: str, experiment: str) -> None:
-        """Raises ValueError where MLflow cannot be read, or has no such experiment."""
+        """Raises ValueError if MLflow cannot be read, or has no such experiment."""
         self.remarks: list[str] = []
         self._uri, self._experiment = tracking_uri, experiment
-        with self._asking():
+        with self._reading():
             if is_sqlite(tracking_uri) and not sqlite_path(tracking_uri).is_file():
-                raise ValueError("there is no such file")  # MLflow would make one
+                raise ValueError("there is no such file")  # MLflow would create one
             check_reachable(tracking_uri)
             self._client = MlflowClient(tracking_uri)
-            found = self._client.get_experiment_by_name(experiment)
-            names = [one.name for one in self._client.search_experiments()]
-        if found is None:
+            stored = self._client.get_experiment_by_name(experiment)
+            names = [other.name for other in self._client.search_experiments()]
+        if stored is None:
             raise ValueError(f"no experiment {experiment!r}: there are {', '.join(names)}; give --experiment")
-        self._experiment_id = found.experiment_id
+        self._experiment_id = stored.experiment_id
 
     def by_reference(self, reference: str, given_name: str = "") -> list[Run]:
-        """The run of an id or a name, or the children of a parent.
+        """Returns the run of an id or a name, or the children of a parent.
 
         Raises:
-            ValueError: there is none, or it has no results.
+            ValueError: There is no such run, or it has no results.
         """
-        found = self._find(reference)
-        children = self._search(f"tags.`mlflow.parentRunId` = '{found.info.run_id}'")
+        run = self._find(reference)
+        children = self._search(f"tags.`mlflow.parentRunId` = '{run.info.run_id}'")
         if not children:
-            results = self._results(found)
+            results = self._results(run)
             if results is None:
-                raise ValueError(f"run {reference}: no results.json, its status is {found.info.status}")
-            return [replace(_run(found, results), given_name=given_name)]
-        runs = self._with_results(children)
-        if not runs:
+                raise ValueError(f"run {reference}: no results.json, its status is {run.info.status}")
+            return [replace(_to_run(run, results), given_name=given_name)]
+        if not (runs := self._with_results(children)):
             raise ValueError(f"run {reference}: none of its {len(children)} children has results")
-        if not given_name and "seeds" in found.data.tags:  # one configuration, which has a name
-            given_name = str(found.info.run_name)
-        return [replace(run, given_name=given_name) for run in runs]
+        if not given_name and "seeds" in run.data.tags:  # one configuration, which has a name
+            given_name = str(run.info.run_name)
+        return [replace(child, given_name=given_name) for child in runs]
 
     def by_query(self, query: str) -> list[Run]:
-        """The runs that a filter of MLflow's finds.
+        """Returns the runs that match a filter in MLflow's language.
 
         Raises:
-            ValueError: it cannot be read, or finds no run with results.
+            ValueError: The filter is invalid, or matches no run with results.
         """
         try:
-            found = self._search(query)
+            matches = self._search(query)
         except MlflowException as error:
             raise ValueError(f"--query: MLflow cannot read it ({str(error).splitlines()[0]})") from None
-        if not (runs := self._with_results(found)):
+        if not (runs := self._with_results(matches)):
             raise ValueError(
-                f"--query {query}: {len(found)} runs in {self._experiment!r}, and none with results"
+                f"--query {query}: {len(matches)} runs in {self._experiment!r}, and none with results"
             )
         return runs
 
     def _find(self, reference: str) -> Any:
-        with self._asking():
+        with self._reading():
             try:
                 return self._client.get_run(reference)
             except MlflowException as error:
@@ -91,43 +90,46 @@ class RunFinder:
         if not named:
             names = list(dict.fromkeys(str(run.info.run_name) for run in runs))
             near = difflib.get_close_matches(reference, names, 3, 0.5)
-            end = f"did you mean {' or '.join(near)}?" if near else f"the newest are {', '.join(names[-5:])}"
-            raise ValueError(f"no run {reference!r} in experiment {self._experiment!r}: {end}")
+            hint = f"did you mean {' or '.join(near)}?" if near else f"the newest are {', '.join(names[-5:])}"
+            raise ValueError(f"no run {reference!r} in experiment {self._experiment!r}: {hint}")
         if len(named) > 1:
-            self.remarks.append(f"{len(named)} runs are called {reference}: the newest is taken")
+            self.remarks.append(f"{len(named)} runs are called {reference}: the newest is used")
         return named[-1]
 
     def _search(self, query: str) -> list[Any]:
-        """All active runs that a filter finds, oldest first."""
+        """Returns all active runs that match a filter, oldest first."""
         runs: list[Any] = []
-        token: str | None = None
-        with self._asking(pass_on="INVALID_PARAMETER_VALUE"):
-            while True:
+        token: str | None = ""
+        with self._reading(pass_on="INVALID_PARAMETER_VALUE"):
+            while token is not None:
                 page = self._client.search_runs(
-                    [self._experiment_id], query, order_by=["attributes.start_time ASC"], page_token=token
+                    [self._experiment_id],
+                    query,
+                    order_by=["attributes.start_time ASC"],
+                    page_token=token or None,
                 )
                 runs += page
-                if not (token := page.token):
-                    return runs
-
-    def _with_results(self, found: list[Any]) -> list[Run]:
-        runs = []
-        for one in found:
-            why = f"no results, {one.info.status}"
-            try:
-                results = self._results(one) if one.info.status == "FINISHED" else None
-            except UnreadableResultsError as error:
-                results, why = None, str(error)
-            if results is None:
-                self.remarks.append(f"{one.info.run_name} is left out: {why}")
-            else:
-                runs.append(_run(one, results))
+                token = page.token or None
         return runs
+
+    def _with_results(self, runs: list[Any]) -> list[Run]:
+        complete = []
+        for run in runs:
+            reason = f"no results, {run.info.status}"
+            try:
+                results = self._results(run) if run.info.status == "FINISHED" else None
+            except UnreadableResultsError as error:
+                results, reason = None, str(error)
+            if results is None:
+                self.remarks.append(f"{run.info.run_name} is left out: {reason}")
+            else:
+                complete.append(_to_run(run, results))
+        return complete
 
     def _results(self, run: Any) -> dict[str, Any] | None:
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         run_id = run.info.run_id
-        with self._asking(), tempfile.TemporaryDirectory(prefix="camtl-compare-") as folder:
+        with self._reading(), tempfile.TemporaryDirectory(prefix="camtl-compare-") as folder:
             if "results.json" not in [file.path for file in self._client.list_artifacts(run_id)]:
                 return None
             text = Path(self._client.download_artifacts(run_id, "results.json", folder)).read_text()
@@ -143,7 +145,8 @@ class RunFinder:
         return results
 
     @contextlib.contextmanager
-    def _asking(self, pass_on: str = "") -> Iterator[None]:
+    def _reading(self, pass_on: str = "") -> Iterator[None]:
+        """Turns any error into one line, except MLflow's of the code `pass_on`."""
         try:
             with request_limits(READ_TIMEOUT, retries=1):
                 yield
@@ -152,17 +155,17 @@ class RunFinder:
                 raise
             reason = summarize_error(error, self._uri)
             raise ValueError(
-                f"MLflow at {redact(self._uri)} cannot be read ({reason}): give --tracking_uri as the runs had it"
+                f"MLflow at {redact(self._uri)} cannot be read ({reason}): "
+                "set --tracking_uri to the address that the runs were logged to"
             ) from None
 
 
-def _run(found: Any, results: dict[str, Any]) -> Run:
-    seed = results.get("seed", found.data.params.get("run.seed", 0))
+def _to_run(run: Any, results: dict[str, Any]) -> Run:
     return Run(
-        run_id=found.info.run_id,
-        name=str(found.info.run_name),
-        started=found.info.start_time,
-        seed=int(seed),
-        settings=found.data.params,
+        run_id=run.info.run_id,
+        name=str(run.info.run_name),
+        started=run.info.start_time,
+        seed=int(results.get("seed", run.data.params.get("run.seed", 0))),
+        settings=run.data.params,
         results=results,
     )
