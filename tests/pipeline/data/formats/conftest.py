@@ -31,11 +31,9 @@ def byte_level() -> Tokenizer:
     """Byte pairs with the space before a word in its first token, two tokens between texts, no types."""
     backend = Tokenizer(models.BPE(unk_token=None))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
-        vocab_size=330,
-        special_tokens=["<s>", "</s>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
+        vocab_size=330, special_tokens=["<s>", "</s>"], initial_alphabet=alphabet, show_progress=False
     )
     texts = ["the cat sat in the house", "who was the dog in Rome", "naïve cats"]
     backend.train_from_iterator(texts, trainer)

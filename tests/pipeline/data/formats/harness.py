@@ -1,22 +1,18 @@
 """Encodes rows that a test gives as columns, and reads the result back as text."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from itertools import accumulate, pairwise
+from typing import Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 from tokenizers import Tokenizer
 
 from pipeline.data.formats import COLUMNS, Columns, EncodedRows, Origin, Status, encode_rows
 
-FIRST_ROW = 100
-TableColumns = Mapping[str, Sequence[object] | pa.Array]
 
-
-@dataclass(frozen=True)
-class Encoding:
+class Encoding(NamedTuple):
     """The tokens of one encoding, with their types and marks (empty for kinds without marks)."""
 
     tokens: list[str]
@@ -41,35 +37,34 @@ class Result:
 
     @property
     def labels(self) -> list[float]:
-        labels: list[float] = self.rows.table["label"].to_pylist()
-        return labels
+        return self.rows.table["label"].to_pylist()
 
     def reference(self, row: int = 0) -> dict[str, Any]:
-        reference: dict[str, Any] = json.loads(self.rows.table["reference"][row].as_py())
-        return reference
+        return json.loads(self.rows.table["reference"][row].as_py())
 
     def encodings(self, row: int = 0) -> list[Encoding]:
         """The encodings of one row."""
-        columns = self.rows.table.slice(row, 1).to_pylist()[0]
-        ends = np.cumsum(columns["encoding_lengths"]).tolist()
-        cuts = [
-            slice(end - length, end) for end, length in zip(ends, columns["encoding_lengths"], strict=True)
-        ]
+        [columns] = self.rows.table.slice(row, 1).to_pylist()
         tokens = [str(self.tokenizer.id_to_token(number)) for number in columns["input_ids"]]
-        return [
-            Encoding(tokens[cut], columns["token_type_ids"][cut], columns["token_marks"][cut]) for cut in cuts
-        ]
+        types, marks = columns["token_type_ids"], columns["token_marks"]
+        edges = pairwise(accumulate(columns["encoding_lengths"], initial=0))
+        return [Encoding(tokens[begin:end], types[begin:end], marks[begin:end]) for begin, end in edges]
 
 
 Encode = Callable[..., Result]
 
 
 def encode_columns(
-    columns: Columns, rows: TableColumns, *, tokenizer: Tokenizer, length: int = 64, training: bool = True
+    columns: Columns,
+    rows: Mapping[str, Any],
+    *,
+    tokenizer: Tokenizer,
+    length: int = 64,
+    training: bool = True,
 ) -> Result:
     """Encodes rows 100 and up of `rows.parquet`, task `toy`, and checks what holds for every format."""
     table = pa.table(dict(rows))
-    origin = Origin("toy", "rows.parquet", range(FIRST_ROW, FIRST_ROW + table.num_rows))
+    origin = Origin("toy", "rows.parquet", range(100, 100 + table.num_rows))
     encoded = encode_rows(table, columns, tokenizer, length, for_training=training, origin=origin)
     assert encoded.table.schema.equals(COLUMNS)
     assert encoded.table.num_rows == len(encoded.status) == len(encoded.truncated) == table.num_rows

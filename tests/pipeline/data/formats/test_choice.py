@@ -12,28 +12,19 @@ ALTERNATIVES = ChoiceColumns(text="{premise} {question}", choices=("choice1", "c
 LISTED = ChoiceColumns(text="premise", choices=("choices",))
 CLOZE = ClozeColumns()
 QUERY = "the dog met @placeholder so @placeholder ran"
-ROW = {
-    "passage": "Ada met the dog in Rome",
-    "query": QUERY,
-    "entities": ["Rome", "Ada", "the dog"],
-    "answers": ["Ada"],
-}
+PASSAGE, ENTITIES = "Ada met the dog in Rome", ["Rome", "Ada", "the dog"]
+ROW = {"passage": PASSAGE, "query": QUERY, "entities": ENTITIES, "answers": ["Ada"]}
 
 
 def test_each_alternative_is_paired_with_premise_and_question(encode: Encode) -> None:
-    rows = {
-        "premise": ["the cat ran", "a dog sat"],
-        "question": ["cause", "effect"],
-        "choice1": ["the dog ran", "the cat"],
-        "choice2": ["so what", "xyz"],
-        "label": [1, 0],
-    }
-    encoded = encode(ALTERNATIVES, rows, training=False)
+    rows = {"premise": ["the cat ran", "a dog"], "question": ["cause", "effect"], "label": [1, 0]}
+    choices = {"choice1": ["the dog", "the cat"], "choice2": ["so what", "xyz"]}
+    encoded = encode(ALTERNATIVES, rows | choices, training=False)
     assert [encoding.text for row in (0, 1) for encoding in encoded.encodings(row)] == [
-        "[CLS] the cat ran cause [SEP] the dog ran [SEP]",
+        "[CLS] the cat ran cause [SEP] the dog [SEP]",
         "[CLS] the cat ran cause [SEP] so what [SEP]",
-        "[CLS] a dog sat effect [SEP] the cat [SEP]",
-        "[CLS] a dog sat effect [SEP] x ##y ##z [SEP]",
+        "[CLS] a dog effect [SEP] the cat [SEP]",
+        "[CLS] a dog effect [SEP] x ##y ##z [SEP]",
     ]
     assert encoded.labels == [1, 0]
     assert [encoded.reference(row) for row in (0, 1)] == [{"label": 1}, {"label": 0}]
@@ -48,13 +39,8 @@ def test_a_column_of_lists_gives_each_row_its_own_choices(encode: Encode) -> Non
     encoded = encode(LISTED, rows)
     assert [len(encoded.encodings(row)) for row in range(5)] == [3, 1, 1, 2, 2]
     assert encoded.labels == [2, 0, -1, -1, 1]
-    assert encoded.statuses == [
-        Status.KEPT,
-        Status.KEPT,
-        Status.ANSWER_NOT_FOUND,
-        Status.UNLABELLED,
-        Status.EMPTY_TEXT,
-    ]
+    problems = [Status.ANSWER_NOT_FOUND, Status.UNLABELLED, Status.EMPTY_TEXT]
+    assert encoded.statuses == [Status.KEPT, Status.KEPT, *problems]
 
 
 def test_each_entity_replaces_the_placeholder(encode: Encode) -> None:
@@ -64,7 +50,7 @@ def test_each_entity_replaces_the_placeholder(encode: Encode) -> None:
         for entity in ("rome", "ada", "the dog")
     ]
     assert encoded.labels == [1]
-    assert encoded.reference() == {"answers": ["Ada"], "choices": ROW["entities"], "query": QUERY}
+    assert encoded.reference() == {"answers": ["Ada"], "choices": ENTITIES, "query": QUERY}
 
 
 def test_training_keeps_the_first_of_several_right_entities(encode: Encode) -> None:
@@ -74,7 +60,7 @@ def test_training_keeps_the_first_of_several_right_entities(encode: Encode) -> N
     assert len(trained.encodings()) == 2  # Rome, Ada: the dog would count as wrong
     evaluated = encode(CLOZE, one_row(**ROW | changes), training=False)
     assert len(evaluated.encodings()) == 3
-    assert evaluated.reference()["choices"] == ["Rome", "Ada", "the dog"]
+    assert evaluated.reference()["choices"] == ENTITIES
 
 
 @pytest.mark.parametrize(

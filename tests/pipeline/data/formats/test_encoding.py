@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from pipeline.data.formats.encoding import Frame, encode_texts, longest_first, tokenize
+from pipeline.data.formats.encoding import Frame, encode_texts, tokenize
 
 WORDS = ("the", "cat", "xyz", "naïve", "Rome,", "", " ", "\u200d", "中文", "runs-of", "😀", "e\u0301x")
 TEXT = st.lists(st.sampled_from(WORDS), max_size=9).map(" ".join)
@@ -42,13 +42,6 @@ def test_texts_and_pairs_are_encoded_and_cut_as_by_the_tokenizer(
     assert cut.tolist() == [bool(row.overflowing) for row in expected]
     sequences = [[-1 if number is None else number for number in row.sequence_ids] for row in expected]
     assert [part.tolist() for part in np.split(encodings.piece, ends)] == sequences
-
-
-@given(first=st.integers(0, 30), second=st.integers(0, 30), room=st.integers(2, 40))
-@settings(max_examples=50)
-def test_pairs_are_cut_to_fit_and_no_further(first: int, second: int, room: int) -> None:
-    kept = longest_first(np.array([first]), np.array([second]), room)
-    assert kept[0][0] + kept[1][0] == min(first + second, room)
 
 
 @KINDS

@@ -8,35 +8,25 @@ from pipeline.data.formats import CharacterMark, Labels, MarkedColumns, Status, 
 from pipeline.data.formats.marked import word_span
 from tests.pipeline.data.formats.harness import Encode, Result, one_row
 
-IN_CONTEXT = MarkedColumns(
-    texts=("sentence1", "sentence2"),
-    marks=(
-        CharacterMark(text=0, start="start1", end="end1"),
-        CharacterMark(text=1, start="start2", end="end2"),
-    ),
-    labels=Labels(num_labels=2),
-)
-COREFERENCE = MarkedColumns(
-    texts=("text",),
-    marks=(
-        WordMark(text=0, index="span1_index", words="span1_text"),
-        WordMark(text=0, index="span2_index", words="span2_text"),
-    ),
-    labels=Labels(num_labels=2),
-)
+LABELS = Labels(num_labels=2)
+CHARACTERS = tuple(CharacterMark(text=n, start=f"start{n + 1}", end=f"end{n + 1}") for n in (0, 1))
+WORDS = tuple(WordMark(text=0, index=f"index{n}", words=f"words{n}") for n in (1, 2))
+WIC = MarkedColumns(texts=("text1", "text2"), marks=(CHARACTERS[0], CHARACTERS[1]), labels=LABELS)
+WSC = MarkedColumns(texts=("text",), marks=(WORDS[0], WORDS[1]), labels=LABELS)
+Row = dict[str, list[Any]]
 
 
-def pair(first: str, word: str, second: str, other: str, **changes: Any) -> dict[str, list[Any]]:
-    """A row of WiC with the first occurrences of `word` and `other` marked."""
-    row = {"sentence1": first, "start1": first.find(word), "end1": first.find(word) + len(word)}
-    row |= {"sentence2": second, "start2": second.find(other), "end2": second.find(other) + len(other)}
+def wic(text1: str, word1: str, text2: str, word2: str, **changes: Any) -> Row:
+    """A row with the first occurrences of two words marked."""
+    row = {"text1": text1, "start1": text1.find(word1), "end1": text1.find(word1) + len(word1)}
+    row |= {"text2": text2, "start2": text2.find(word2), "end2": text2.find(word2) + len(word2)}
     return one_row(**row | {"label": 1} | changes)
 
 
-def coreference(text: str, first: tuple[int, str], second: tuple[int, str], label: int = 0) -> dict[str, Any]:
-    """A row of WSC with two marked words, each its number and text."""
-    row = {"span1_index": first[0], "span1_text": first[1], "span2_index": second[0], "span2_text": second[1]}
-    return one_row(text=text, label=label, **row)
+def wsc(text: str, first: tuple[int, str], second: tuple[int, str], label: int = 0) -> Row:
+    """A row with two marked words, each its number and text."""
+    words = {"index1": first[0], "words1": first[1], "index2": second[0], "words2": second[1]}
+    return one_row(text=text, label=label, **words)
 
 
 def marked(encoded: Result) -> str:
@@ -49,37 +39,19 @@ def marked(encoded: Result) -> str:
 @pytest.mark.parametrize(
     ("columns", "rows", "expected"),
     [
-        (  # each word in its own sentence
-            IN_CONTEXT,
-            pair("the xyz ran", "xyz", "a cat, xyz!", "xyz"),
-            "[CLS] the x/1 ##y/1 ##z/1 ran [SEP] a cat , x/2 ##y/2 ##z/2 [UNK] [SEP]",
-        ),
-        (
-            COREFERENCE,
-            coreference("the cat saw the dog because the cat ran .", (0, "The cat"), (6, "the cat")),
-            "[CLS] the/1 cat/1 saw the dog because the/2 cat/2 ran . [SEP]",
-        ),
-        (  # the shorter word has the common token
-            COREFERENCE,
-            coreference("the cat saw ada", (0, "the cat"), (1, "cat")),
-            "[CLS] the/1 cat/2 saw ada [SEP]",
-        ),
-        (
-            COREFERENCE,
-            coreference("the cat saw ada", (1, "cat"), (0, "the cat saw")),
-            "[CLS] the/2 cat/1 saw/2 ada [SEP]",
-        ),
-        (  # a lost word is marked at an end of the encoding
-            COREFERENCE,
-            coreference("the cat ran", (0, "dog"), (0, "house")),
-            "[CLS]/1 the cat ran [SEP]/2",
-        ),
+        (WIC, wic("the xyz", "xyz", "a cat, xyz", "cat"), "the x/1 ##y/1 ##z/1 [SEP] a cat/2 , x ##y ##z"),
+        (WSC, wsc("the cat saw the cat .", (0, "The cat"), (3, "the cat")), "the/1 cat/1 saw the/2 cat/2 ."),
+        # The shorter word has the common token.
+        (WSC, wsc("the cat saw ada", (0, "the cat"), (1, "cat")), "the/1 cat/2 saw ada"),
+        (WSC, wsc("the cat saw ada", (1, "cat"), (0, "the cat saw")), "the/2 cat/1 saw/2 ada"),
     ],
 )
-def test_every_token_of_a_word_is_marked(
-    encode: Encode, columns: MarkedColumns, rows: dict[str, Any], expected: str
-) -> None:
-    assert marked(encode(columns, rows)) == expected
+def test_tokens_of_words_are_marked(encode: Encode, columns: MarkedColumns, rows: Row, expected: str) -> None:
+    assert marked(encode(columns, rows)) == f"[CLS] {expected} [SEP]"
+
+
+def test_a_lost_word_is_marked_at_an_end_of_the_encoding(encode: Encode) -> None:
+    assert marked(encode(WSC, wsc("the cat", (0, "dog"), (0, "house")))) == "[CLS]/1 the cat [SEP]/2"
 
 
 @pytest.mark.parametrize(
@@ -104,20 +76,20 @@ def test_the_nearest_occurrence_counts(text: str, words: str, index: int, span: 
 @pytest.mark.parametrize(
     ("columns", "rows", "status"),
     [
-        (IN_CONTEXT, pair("the cat ran", "cat", "a dog", "dog", end1=99), Status.MARK_NOT_FOUND),
-        (IN_CONTEXT, pair("the cat ran", "cat", "a dog", "dog", start1=-1), Status.MARK_NOT_FOUND),
-        (IN_CONTEXT, pair("the cat ran", "cat", "a dog", "dog", start2=3, end2=3), Status.MARK_NOT_FOUND),
-        (IN_CONTEXT, pair("the  ran", " ", "a dog", "dog"), Status.MARK_NOT_FOUND),
-        (IN_CONTEXT, pair("", "", "a dog", "dog"), Status.MARK_NOT_FOUND),
-        (IN_CONTEXT, pair("the cat " * 50, "cat", "a dog", "dog", end1=9999), Status.MARK_NOT_FOUND),
-        (COREFERENCE, coreference("the cat ran", (0, "dog"), (1, "cat")), Status.MARK_NOT_FOUND),
-        (COREFERENCE, coreference("the cat ran", (1, "cat"), (1, "cat")), Status.MARK_NOT_FOUND),
-        (COREFERENCE, coreference("the cat " * 99 + "dog", (1, "cat"), (198, "dog")), Status.MARK_CUT),
-        (COREFERENCE, coreference("the cat ran", (0, "the"), (1, "cat"), label=-1), Status.UNLABELLED),
+        (WIC, wic("the cat ran", "cat", "a dog", "dog", end1=99), Status.MARK_NOT_FOUND),
+        (WIC, wic("the cat ran", "cat", "a dog", "dog", start1=-1), Status.MARK_NOT_FOUND),
+        (WIC, wic("the cat ran", "cat", "a dog", "dog", start2=3, end2=3), Status.MARK_NOT_FOUND),
+        (WIC, wic("the  ran", " ", "a dog", "dog"), Status.MARK_NOT_FOUND),
+        (WIC, wic("", "", "a dog", "dog"), Status.MARK_NOT_FOUND),
+        (WIC, wic("the cat " * 50, "cat", "a dog", "dog", end1=9999), Status.MARK_NOT_FOUND),
+        (WSC, wsc("the cat ran", (0, "dog"), (1, "cat")), Status.MARK_NOT_FOUND),
+        (WSC, wsc("the cat ran", (1, "cat"), (1, "cat")), Status.MARK_NOT_FOUND),
+        (WSC, wsc("the cat " * 99 + "dog", (1, "cat"), (198, "dog")), Status.MARK_CUT),
+        (WSC, wsc("the cat ran", (0, "the"), (1, "cat"), label=-1), Status.UNLABELLED),
     ],
 )
 def test_a_row_without_both_words_is_not_trained_on(
-    encode: Encode, columns: MarkedColumns, rows: dict[str, Any], status: Status
+    encode: Encode, columns: MarkedColumns, rows: Row, status: Status
 ) -> None:
     encoded = encode(columns, rows, training=False)
     assert encoded.statuses == [status]

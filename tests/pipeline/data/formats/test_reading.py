@@ -7,20 +7,14 @@ import pytest
 from pipeline.data.formats.reading import Origin, SourceRows, duplicate_ids, id_hashes
 
 ORIGIN = Origin("toy", "rows.parquet", np.array([7, 9, 30]))
-ROWS = SourceRows(
-    pa.table(
-        {
-            "premise": ["the cat", "a dog", ""],
-            "question": ["cause", "effect", "x"],
-            "idx": [{"paragraph": 1, "question": number} for number in range(3)],
-            "a.b": [{"c": text} for text in "xyz"],
-        }
-    ),
-    ORIGIN,
-)
-INVALID = pa.StringArray.from_buffers(
-    3, pa.py_buffer(np.array([0, 1, 2, 4], np.int32)), pa.py_buffer(b"ab\xc3(")
-)
+COLUMNS = {
+    "premise": ["the cat", "a dog", ""],
+    "question": ["cause", "effect", "x"],
+    "idx": [{"paragraph": 1, "question": number} for number in range(3)],
+    "a.b": [{"c": text} for text in "xyz"],
+}
+ROWS = SourceRows(pa.table(COLUMNS), ORIGIN)
+INVALID = pa.array([b"a", b"b", b"\xc3("], pa.binary()).view(pa.string())
 
 
 def column(values: pa.Array) -> SourceRows:
@@ -69,19 +63,18 @@ def test_a_missing_column_is_refused_with_the_known_names(name: str, problem: st
 @pytest.mark.parametrize(
     ("values", "method", "problem"),
     [
-        (pa.array(["a", None, "b"]), "texts", r"toy': rows\.parquet, row 9 has no 'column': fill or remove"),
-        (pa.nulls(3), "texts", r"row 7 has no 'column'"),
+        (pa.array(["a", None, "b"]), "texts", r"'toy': rows\.parquet, row 9 has no 'column': fill or remove"),
+        (pa.nulls(3), "texts", "row 7 has no 'column'"),
         (pa.array([1, 2, 3]), "texts", r"column 'column' of rows\.parquet holds int64: give text"),
-        (INVALID, "texts", r"rows\.parquet, row 30 has a 'column' that is not UTF-8: convert the file"),
-        (pa.array([["a"], ["b", None], []]), "text_lists", r"row 9 has no 'column'"),
-        (pa.array([["a"], [], None]), "text_lists", r"row 30 has no 'column'"),
+        (INVALID, "texts", "row 30 has a 'column' that is not UTF-8: convert the file"),
+        (pa.array([["a"], ["b", None], []]), "text_lists", "row 9 has no 'column'"),
+        (pa.array([["a"], [], None]), "text_lists", "row 30 has no 'column'"),
         (
             pa.array(["a", "b", "c"]),
             "text_lists",
             r"column 'column' of rows\.parquet holds string: give lists",
         ),
         (pa.array([[1], [], []]), "text_lists", r"column 'column' of rows\.parquet holds int64: give text"),
-        (pa.array(["4"]), "whole_numbers", r"column 'column' of rows\.parquet holds string: give whole num"),
     ],
 )
 def test_an_unsuitable_value_is_refused_with_its_row(values: pa.Array, method: str, problem: str) -> None:
@@ -89,16 +82,14 @@ def test_an_unsuitable_value_is_refused_with_its_row(values: pa.Array, method: s
         getattr(column(values), method)("column")
 
 
-@pytest.mark.parametrize(
-    "values",
-    [
-        pa.array(["a", "b", "a"]).dictionary_encode(),
-        pa.array(["a", "b", "a"], pa.large_string()),
-        pa.chunked_array([["a"], ["b", "a"]]),
-    ],
-)
-def test_text_may_have_any_of_arrows_types(values: pa.Array) -> None:
-    assert column(values).texts("column").to_pylist() == ["a", "b", "a"]
+def test_text_may_have_any_of_arrows_types() -> None:
+    plain = pa.array(["a", "b", "a"])
+    for values in (
+        plain.dictionary_encode(),
+        plain.cast(pa.large_string()),
+        pa.chunked_array([plain[:1], plain[1:]]),
+    ):
+        assert column(values).texts("column").equals(plain)
 
 
 def test_offsets_of_lists_start_at_0_in_a_sliced_table() -> None:
@@ -108,11 +99,9 @@ def test_offsets_of_lists_start_at_0_in_a_sliced_table() -> None:
     assert lists.offsets.to_pylist() == [0, 2, 2, 3]
 
 
-@pytest.mark.parametrize(
-    "values", [pa.array([["a"], None, None]), pa.nulls(3), pa.array([[], [], None])], ids=str
-)
-def test_a_missing_list_is_empty_where_it_may_be_missing(values: pa.Array) -> None:
-    assert column(values).text_lists("column", may_lack=True).to_pylist()[1:] == [[], []]
+def test_a_missing_list_is_empty_where_it_may_be_missing() -> None:
+    for values in (pa.array([["a"], None, None]), pa.nulls(3), pa.array([[], [], None])):
+        assert column(values).text_lists("column", may_lack=True).to_pylist()[1:] == [[], []]
 
 
 def test_duplicate_ids_are_counted() -> None:

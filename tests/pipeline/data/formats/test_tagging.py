@@ -16,9 +16,8 @@ WORDS = ("Ada", "the", "xyz", "", "\u200d", "o'", "New York", "runs-of", "中文
 
 def test_the_first_token_of_a_word_has_its_tag(encode: Encode) -> None:
     encoded = encode(COLUMNS, one_row(tokens=["the", "xyz", "Ada", "met"], tags=[0, 1, 2, 0]))
-    [encoding] = encoded.encodings()
-    assert encoding.tokens == ["[CLS]", "the", "x", "##y", "##z", "ada", "met", "[SEP]"]
-    assert encoding.marks == [-100, 0, 1, -100, -100, 2, 0, -100]
+    assert encoded.encodings()[0].text == "[CLS] the x ##y ##z ada met [SEP]"
+    assert encoded.encodings()[0].marks == [-100, 0, 1, -100, -100, 2, 0, -100]
     assert encoded.labels == [0]
     assert encoded.statuses == [Status.KEPT]
 

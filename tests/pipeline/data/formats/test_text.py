@@ -1,8 +1,6 @@
 """Texts and pairs with a label: their encodings, statuses, and MultiRC's references."""
 
-import pytest
-
-from pipeline.data.formats import Labels, Status, TextColumns, texts_per_encoding
+from pipeline.data.formats import Labels, Status, TextColumns
 from tests.pipeline.data.formats.harness import Encode
 
 TWO = Labels(num_labels=2)
@@ -22,43 +20,23 @@ def test_a_row_is_one_encoding_with_its_label(encode: Encode) -> None:
 
 def test_a_template_makes_the_second_text_of_a_pair(encode: Encode) -> None:
     rows = {"text": ["the cat ran"], "question": ["who ran"], "answer": ["a dog"], "label": [0]}
-    [encoding] = encode(PAIR, rows).encodings()
+    encoded = encode(PAIR, rows, length=10)
+    [encoding] = encoded.encodings()
     assert encoding.text == "[CLS] the cat ran [SEP] who ran a dog [SEP]"
     assert encoding.types == [0] * 5 + [1] * 5
-    assert (texts_per_encoding(SINGLE), texts_per_encoding(PAIR)) == (1, 2)
+    assert encoded.rows.truncated.tolist() == [False]
+    assert encode(PAIR, rows, length=9).rows.truncated.tolist() == [True]
 
 
-@pytest.mark.parametrize(
-    ("texts", "labels", "statuses", "report"),
-    [
-        (["the", "a"], [0, -1], [Status.KEPT, Status.UNLABELLED], {"unlabelled": 1}),
-        (["", " \u200d\n"], [0, 1], [Status.EMPTY_TEXT, Status.EMPTY_TEXT], {"empty_text": 2}),
-        (["", "a"], [-1, 1], [Status.UNLABELLED, Status.KEPT], {"unlabelled": 1}),
-    ],
-)
-def test_a_row_without_label_is_not_trained_on_and_one_without_text_is(
-    encode: Encode, texts: list[str], labels: list[int], statuses: list[Status], report: dict[str, int]
-) -> None:
-    encoded = encode(SINGLE, {"text": texts, "label": labels}, training=False)
-    assert encoded.statuses == statuses
-    assert encoded.labels == labels
-    assert encoded.rows.report() == report
-    assert encoded.rows.trainable.tolist() == [label != -1 for label in labels]
-    assert (encoded.encodings()[0].text == "[CLS] [SEP]") == (texts[0] == "")
-
-
-def test_a_very_long_text_is_cut_and_counted(encode: Encode) -> None:
-    rows = {
-        "text": ["the cat " * 9_000, "the"],
-        "question": ["who"] * 2,
-        "answer": ["a dog"] * 2,
-        "label": [0, 1],
-    }
-    encoded = encode(PAIR, rows, length=32)
-    assert encoded.rows.truncated.tolist() == [True, False]
-    [encoding] = encoded.encodings()
-    assert len(encoding.tokens) == 32
-    assert encoding.tokens[-4:] == ["who", "a", "dog", "[SEP]"]
+def test_a_row_without_label_is_not_trained_on_and_one_without_text_is(encode: Encode) -> None:
+    rows = {"text": ["the", "a", "", " \u200d\n", ""], "label": [0, -1, 0, 1, -1]}
+    encoded = encode(SINGLE, rows, training=False)
+    empty, unlabelled = Status.EMPTY_TEXT, Status.UNLABELLED
+    assert encoded.statuses == [Status.KEPT, unlabelled, empty, empty, unlabelled]
+    assert encoded.labels == [0, -1, 0, 1, -1]
+    assert encoded.rows.report() == {"unlabelled": 2, "empty_text": 2}
+    assert encoded.rows.trainable.tolist() == [True, False, True, True, False]
+    assert [encoded.encodings(row)[0].text for row in (2, 3)] == ["[CLS] [SEP]"] * 2
 
 
 def test_references_name_the_question_of_a_row(encode: Encode) -> None:
@@ -70,10 +48,3 @@ def test_references_name_the_question_of_a_row(encode: Encode) -> None:
     assert [evaluated.reference(row)["question"] for row in range(3)] == [[3, 5], [3, 5], [3, 6]]
     assert encode(columns, rows).rows.table["reference"].null_count == 3
     assert encode(SINGLE, rows, training=False).rows.table["reference"].null_count == 3
-
-
-def test_a_regression_keeps_its_values(encode: Encode) -> None:
-    columns = TextColumns(texts=("text",), labels=Labels(value_range=(0, 5)))
-    encoded = encode(columns, {"text": ["the", "a"], "label": [4.75, -1.0]})
-    assert encoded.labels == [4.75, -1.0]
-    assert encoded.statuses == [Status.KEPT, Status.UNLABELLED]
