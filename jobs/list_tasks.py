@@ -16,7 +16,7 @@ from pipeline.tasks.base import Task
 from pipeline.tasks.registry import GROUPS, KNOWN_TASKS
 
 
-def count_rows(task: Task, source: Source) -> str:
+def row_counts(task: Task, source: Source) -> str:
     """Rows of the training and of all evaluation splits, as "2,490 / 277"; "" if the source lacks the task.
 
     Raises:
@@ -39,7 +39,7 @@ def make_table(tasks: Sequence[Task], source: Source | None) -> Table:
     for name in ("metrics", "source"):
         table.add_column(name)
     for task in tasks:
-        rows = [] if source is None else [count_rows(task, source)]
+        rows = [] if source is None else [row_counts(task, source)]
         limit = str(task.max_seq_length or "the run's")
         table.add_row(task.name, task.head.kind, limit, *rows, ", ".join(task.metrics), task.source)
     return table

@@ -27,9 +27,11 @@ class Entry:
     lines: dict[str, int]
 
     def located(self, message: str, field: str = "") -> str:
-        """The message after the file and the line, unless it starts with the file."""
-        line = self.lines.get(field, self.line)
-        return message if message.startswith(f"{self.path}:") else f"{self.path}:{line}: {message}"
+        """The message after file, line and task, as far as it does not name them already."""
+        if message.startswith(f"{self.path}:"):
+            return message
+        task = "" if repr(self.name) in message else f"task {self.name!r}: "
+        return f"{self.path}:{self.lines.get(field, self.line)}: {task}{message}"
 
     def fail(self, field: str, problem: str) -> NoReturn:
         """Raises ValueError about a field."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-Array = NDArray[np.floating[Any]]
+Logits = NDArray[np.floating[Any]]
 Reference = Mapping[str, Any]  # `label` of a row, and the fields of its prepared reference
 Prediction = int | float | str | list[str]
 
@@ -25,7 +25,7 @@ _LOWEST = (
 
 def decode(
     kind: str,
-    outputs: Array | Sequence[Array],
+    outputs: Logits | Sequence[Logits],
     reference: Reference | None = None,
     *,
     label_names: Sequence[str] = (),
@@ -63,7 +63,7 @@ def decode(
     )
 
 
-def decode_choice(scores: Array, choices: Sequence[str] | None = None) -> int | str:
+def decode_choice(scores: Logits, choices: Sequence[str] | None = None) -> int | str:
     """Returns the first choice of the highest score: its index, or its text if texts are given.
 
     Args:
@@ -83,7 +83,7 @@ def decode_choice(scores: Array, choices: Sequence[str] | None = None) -> int | 
     return best if choices is None else choices[best]
 
 
-def decode_tags(logits: Array, reference: Reference, label_names: Sequence[str]) -> list[str]:
+def decode_tags(logits: Logits, reference: Reference, label_names: Sequence[str]) -> list[str]:
     """Returns the tags of all words: of the mean logits over windows, and "O" for a word that was cut off.
 
     Args:
@@ -108,7 +108,7 @@ def decode_tags(logits: Array, reference: Reference, label_names: Sequence[str])
 
 
 def decode_span(
-    windows: Sequence[Array], reference: Reference, *, null_threshold: float | None = None
+    windows: Sequence[Logits], reference: Reference, *, null_threshold: float | None = None
 ) -> str:
     """Returns the text of the best answer over all windows, of equal ones the first and shortest.
 

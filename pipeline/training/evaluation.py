@@ -13,13 +13,13 @@ from camtl import CaMtlModel, TokenRows
 from pipeline.sampling.batches import to_token_rows
 from pipeline.tasks.base import Task
 from pipeline.tasks.decoding import Prediction, decode
-from pipeline.tasks.metrics.scores import Answers, Reference, average, majority_metrics, task_metrics
+from pipeline.tasks.metrics.scores import Reference, SplitPredictions, average, majority_metrics, task_metrics
 from pipeline.training.distributed import gather_objects, rank, world_size
 from pipeline.training.scoring import Precision, predict
 
 BATCH_ROWS = 128
 Share = dict[tuple[int, int], Prediction]  # {(index of the set, row): prediction}: what one rank predicts
-Predictions = dict[str, dict[str, Answers]]
+Predictions = dict[str, dict[str, SplitPredictions]]
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from pipeline.tasks.embedded.words import (
     was,
 )
 
-T = TypeVar("T")
+Item = TypeVar("Item")
 TextRow = tuple[tuple[str, ...], float]  # one or two texts, and the label
 
 
@@ -47,10 +47,10 @@ class Draw:
     def chance(self, probability: float) -> bool:
         return self._uniform() < probability
 
-    def pick(self, items: Sequence[T]) -> T:
+    def pick(self, items: Sequence[Item]) -> Item:
         return items[int(self._uniform() * len(items))]
 
-    def other(self, items: Sequence[T], *taken: T) -> T:
+    def other(self, items: Sequence[Item], *taken: Item) -> Item:
         """One of `items` that is none of `taken`."""
         return self.pick([item for item in items if item not in taken])
 

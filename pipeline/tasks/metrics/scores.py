@@ -15,7 +15,7 @@ from pipeline.tasks.metrics.classification import LABEL_METRICS, Numbers
 from pipeline.tasks.metrics.question_answering import QA_METRICS
 from pipeline.tasks.metrics.tagging import TAGGING_METRICS
 
-Answers = tuple[Sequence[Prediction], Sequence[Reference]]
+SplitPredictions = tuple[Sequence[Prediction], Sequence[Reference]]
 Metric = Callable[[Sequence[Any], Sequence[Reference]], float]
 
 
@@ -40,7 +40,7 @@ def check_metrics(task: Task) -> None:
             raise ValueError(f"task {task.name!r}: unknown metric {metric!r}{suggest(metric, METRICS)}")
 
 
-def task_metrics(task: Task, results: Mapping[str, Answers]) -> dict[str, float]:
+def task_metrics(task: Task, results: Mapping[str, SplitPredictions]) -> dict[str, float]:
     """Returns the task's official metrics, {prefix of the split + metric: value on 0–100}, in the task's order.
 
     Args:

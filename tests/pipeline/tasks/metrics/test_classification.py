@@ -8,15 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.tasks.metrics.classification import LABEL_METRICS
-from pipeline.tasks.metrics.scores import Answers, average, majority_metrics, task_metrics
+from pipeline.tasks.metrics.scores import SplitPredictions, average, majority_metrics, task_metrics
 from pipeline.tasks.registry import KNOWN_TASKS
 
 
-def answers(predictions: Sequence[int] | Sequence[float], labels: Sequence[float]) -> Answers:
+def answers(predictions: Sequence[int] | Sequence[float], labels: Sequence[float]) -> SplitPredictions:
     return list(predictions), [{"label": float(label)} for label in labels]
 
 
-def measured(name: str, **splits: Answers) -> dict[str, float]:
+def measured(name: str, **splits: SplitPredictions) -> dict[str, float]:
     return task_metrics(KNOWN_TASKS[name], splits)
 
 
