@@ -52,7 +52,7 @@ def main() -> None:
 
     from pipeline.cluster import connection as cluster
     from pipeline.data.checks import check_data
-    from pipeline.data.preparation.report import remarks
+    from pipeline.data.preparation.prepared import remarks
     from pipeline.experiments.assembly import prepare_data, select_tasks
 
     try:

@@ -14,7 +14,7 @@ from camtl.backbones import resolve_backbone
 from pipeline.data.columns import columns_of
 from pipeline.data.formats import EncodedRows, Origin, encode_rows, texts_per_encoding
 from pipeline.data.preparation.prepare import longest_encoding
-from pipeline.data.preparation.report import describe
+from pipeline.data.preparation.prepared import describe
 from pipeline.data.sources.base import Source, used_splits
 from pipeline.data.tokenization import check_max_seq_length, load_tokenizer, tokenizer_json
 from pipeline.doctor.finding import Finding

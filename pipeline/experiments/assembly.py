@@ -11,8 +11,7 @@ from camtl.backbones import check_weights, resolve_backbone
 from camtl.freezing import freeze
 from pipeline.config import SamplerSettings, Settings
 from pipeline.data.preparation.prepare import prepare
-from pipeline.data.preparation.prepared import PreparedSplit, PreparedTask, read_table
-from pipeline.data.preparation.report import report_lines
+from pipeline.data.preparation.prepared import PreparedSplit, PreparedTask, read_table, report_lines
 from pipeline.data.sources.open import open_source
 from pipeline.data.task_files import load_task_files
 from pipeline.errors import first_line, suggest

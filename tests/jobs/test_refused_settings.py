@@ -93,7 +93,7 @@ COMBINATIONS = {
     "--data.tasks [sentiment,sentiment]": "task 'sentiment' is listed twice",
     "--data.tasks [sentimnt]": "unknown task 'sentimnt': did you mean 'sentiment'",
     "--data.tasks [cola]": "task 'cola' is not one of the embedded suite",
-    "--data.source hub": "task 'sentiment' is embedded and not on the Hub",
+    "--data.source hub": "task 'sentiment' is not on the Hub",
     "--data.source nowhere": "data source '",
     "--data.source s3://bucket/rows": "data source 's3://bucket/rows' is not a folder",
     "--data.task_files [none.yaml]": "{folder}/none.yaml cannot be read (No such file",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ray.data import Dataset  # imported in functions, because writers' processes need no Ray Data
 
 DIRECT_PARTS = 16  # a million rows
+Results = list[dict[str, Any]]  # rows of `write_part`
 
 
 def execute(
@@ -32,17 +33,17 @@ def execute(
     tokenizer: str,
     *,
     direct_parts: int = DIRECT_PARTS,
-) -> list[dict[str, Any]]:
+) -> Results:
     """Encodes blocks and writes parts, with one progress bar on a terminal.
 
     Args:
         tasks: The blocks to encode.
-        splits: All splits that they belong to, by first part.
+        splits: Their splits, by first part.
         tokenizer: JSON from `tokenizer_json`.
         direct_parts: Largest number of parts of a split that does not use the hash shuffle.
 
     Returns:
-        The rows of `write_part`, in any order. Parts may be missing where a block has a problem.
+        Results, in any order. Parts may be missing where a block has a problem.
     """
     from ray.data import DataContext
 
@@ -68,12 +69,10 @@ def _encode(tasks: Sequence[EncodeTask], tokenizer: str) -> Dataset:
     )
 
 
-def _run_direct(
-    tasks: Sequence[EncodeTask], splits: Sequence[SplitSpec], tokenizer: str
-) -> list[dict[str, Any]]:
+def _run_direct(tasks: Sequence[EncodeTask], splits: Sequence[SplitSpec], tokenizer: str) -> Results:
     """Starts a writer per part, with references to the encoded blocks that have rows of it."""
     remote = ray.remote(max_retries=-1)  # as Ray Data does for tasks that are killed
-    list_parts: Any = remote(_list_parts)
+    list_parts: Any = remote(lambda block: np.unique(block["part"].to_numpy()).tolist())
     write: Any = remote(_write)
     blocks = _encode(tasks, tokenizer).to_arrow_refs()
     blocks_of: dict[int, list[ray.ObjectRef[pa.Table]]] = {}
@@ -81,15 +80,8 @@ def _run_direct(
         for part in parts:
             blocks_of.setdefault(part, []).append(block)
     shared = ray.put(splits)
-    results: list[dict[str, Any]] = ray.get(
-        [write.remote(part, refs, shared) for part, refs in sorted(blocks_of.items())]
-    )
+    results: Results = ray.get([write.remote(part, refs, shared) for part, refs in sorted(blocks_of.items())])
     return results
-
-
-def _list_parts(block: pa.Table) -> list[int]:
-    parts: list[int] = np.unique(block["part"].to_numpy()).tolist()
-    return parts
 
 
 def _write(
@@ -101,11 +93,9 @@ def _write(
     return result
 
 
-def _run_shuffled(
-    tasks: Sequence[EncodeTask], splits: Sequence[SplitSpec], tokenizer: str
-) -> list[dict[str, Any]]:
+def _run_shuffled(tasks: Sequence[EncodeTask], splits: Sequence[SplitSpec], tokenizer: str) -> Results:
     sizes = {task.split.first_part: len(task.split.parts()) for task in tasks}
-    results: list[dict[str, Any]] = (
+    results: Results = (
         _encode(tasks, tokenizer)
         .groupby("part", num_partitions=sum(sizes.values()))
         .map_groups(partial(write_part, splits=splits), batch_format="pyarrow")

@@ -7,8 +7,6 @@ Faults in the data travel as rows of part `PROBLEM`. Ray would wrap an exception
 whichever of several came first.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
@@ -51,20 +49,14 @@ STAGED = pa.schema(
 
 @dataclass(frozen=True)
 class SplitSpec:
-    """A split to prepare.
+    """A split to prepare, named `name`.
 
     Attributes:
-        task: Name of the task.
-        name: Name of the split.
-        columns: Columns to encode.
-        max_seq_length: Longest encoding in tokens.
         id_column: Column of the row ids, see `Task`.
         num_labels: Number of classes, to count their rows; None where labels are no classes.
         for_training: Leaves out references for metrics and rows that cannot be trained on.
-        source_rows: Rows of the source.
         kept_rows: Rows to keep: the first of the split's order.
         first_part: Number of its first part among the parts of all splits of an execution.
-        directory: Folder of its part files.
     """
 
     task: str
@@ -146,7 +138,7 @@ def encode_block(tasks: pa.Table, *, tokenizer: str) -> pa.Table:
     except (ValueError, OSError) as error:
         problem = {"part": PROBLEM, "position": task.number, "problem": first_line(error)}
         return pa.Table.from_pylist([problem], schema=STAGED)
-    columns = {
+    staged = {
         "part": split.first_part + positions // PART_ROWS,
         "position": positions,
         "problem": pa.nulls(len(kept), pa.string()),
@@ -156,7 +148,7 @@ def encode_block(tasks: pa.Table, *, tokenizer: str) -> pa.Table:
         "truncated": encoded.truncated,
         "id": ids,
     }
-    return pa.table(columns, schema=STAGED)
+    return pa.table(staged, schema=STAGED)
 
 
 def write_part(staged: pa.Table, *, splits: Sequence[SplitSpec]) -> pa.Table:
@@ -193,9 +185,7 @@ def write_part(staged: pa.Table, *, splits: Sequence[SplitSpec]) -> pa.Table:
             os.fsync(file.fileno())
         os.replace(unfinished, path)
     except OSError as error:
-        problem = (
-            f"{path} cannot be written ({error.strerror}): make room, or use a folder that all nodes reach"
-        )
+        problem = f"{path} cannot be written ({error.strerror}): make room, or use a shared folder"
         return _result(part, {"problem": problem})
     result = {
         "rows": table.num_rows,

@@ -6,8 +6,6 @@ encoded in parallel, then written by part (`parts.py`, `execution.py`). On a clu
 of prepared data.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import hashlib
@@ -28,8 +26,7 @@ from pipeline.data.columns import columns_of
 from pipeline.data.formats import duplicate_ids, texts_per_encoding
 from pipeline.data.preparation.execution import execute
 from pipeline.data.preparation.parts import EncodeTask, SplitSpec
-from pipeline.data.preparation.prepared import MANIFEST, PreparedTask, load_prepared
-from pipeline.data.preparation.report import describe
+from pipeline.data.preparation.prepared import MANIFEST, PreparedTask, describe, load_prepared
 from pipeline.data.preparation.schema import SCHEMA_VERSION
 from pipeline.data.sources.base import Source, used_splits
 from pipeline.data.tokenization import check_max_seq_length, tokenizer_fingerprint, tokenizer_json
@@ -51,8 +48,6 @@ def prepare(
     """Prepares the tasks that are not prepared yet. Ray must be initialised, with one free CPU.
 
     Args:
-        tasks: Tasks of the run.
-        source: Source of their rows.
         tokenizer: Hub id or folder of a fast tokenizer.
         max_seq_length: Longest encoding in tokens; longer ones are cut.
         max_train_rows: Training rows kept per task; None keeps all.
@@ -97,7 +92,7 @@ def prepare(
         folders.append(_TaskFolder(task, directory, temporary, manifest))
     try:
         if folders:
-            _write_folders(folders, _plan(folders, source), text)
+            _write_folders(folders, source, text)
         ready |= {folder.task.name: folder.publish() for folder in folders}
     except OSError as error:
         raise ValueError(
@@ -129,22 +124,24 @@ class _TaskFolder:
         """Writes the manifest, the folder's last file, from the results of `write_part` by part number."""
         splits = {}
         for split in self.splits:
-            files = {file: results[split.first_part + index] for index, file in enumerate(split.parts())}
-            parts = list(files.values())
-            report = Counter[str]()
-            for part, (file, rows) in zip(parts, split.parts().items(), strict=True):
-                if part["source_rows"] != rows:
-                    raise RuntimeError(
-                        f"Ray Data gave {part['source_rows']} of {rows} rows of {split.name}/{file}"
+            report, files, parts = Counter[str](), {}, []
+            for number, (file, rows) in enumerate(split.parts().items(), split.first_part):
+                part, path = results[number], os.path.join(split.directory, file)
+                if not os.path.isfile(path):
+                    raise ValueError(
+                        f"{path} was written by another node: "
+                        "set data.prepared_dir to a folder that all nodes share"
                     )
+                if part["source_rows"] != rows:
+                    raise RuntimeError(f"Ray Data gave {part['source_rows']} of {rows} rows of {path}")
                 report.update(part["report"])
+                files[file] = {"rows": part["rows"], "sha256": part["sha256"]}
+                parts.append(part)
             entry = {
                 "rows": sum(part["rows"] for part in parts),
                 "source_rows": split.kept_rows,
                 "report": dict(+report),  # without zeros
-                "files": {
-                    file: {key: part[key] for key in ("rows", "sha256")} for file, part in files.items()
-                },
+                "files": files,
                 "tokens": sum(part["tokens"] for part in parts),
                 "truncated": sum(part["truncated"] for part in parts),
                 "duplicate_ids": duplicate_ids([part["ids"] for part in parts]),
@@ -225,10 +222,9 @@ def _plan(folders: Sequence[_TaskFolder], source: Source) -> list[EncodeTask]:
     return encode_tasks
 
 
-def _write_folders(
-    folders: Sequence[_TaskFolder], encode_tasks: Sequence[EncodeTask], tokenizer: str
-) -> None:
+def _write_folders(folders: Sequence[_TaskFolder], source: Source, tokenizer: str) -> None:
     """Runs one execution for all folders and writes their manifests."""
+    encode_tasks = _plan(folders, source)
     splits = [split for folder in folders for split in folder.splits]
     names = ", ".join(folder.task.name for folder in folders)
     logger.info("Preparing %s: %d rows", names, sum(split.kept_rows for split in splits))
@@ -239,12 +235,5 @@ def _write_folders(
     for part in sorted(results):  # faults in the data come first: they are part -1
         if "problem" in results[part]:
             raise ValueError(results[part]["problem"])
-    for split in splits:
-        for file in split.parts():
-            if not os.path.isfile(path := os.path.join(split.directory, file)):
-                raise ValueError(
-                    f"{path} was written by another node: "
-                    "set data.prepared_dir to a folder that all nodes share"
-                )
     for folder in folders:
         folder.finish(results)

@@ -1,13 +1,11 @@
-"""Prepared data on disk: a folder per task, its splits and their token rows.
+"""Prepared data on disk: a folder per task, its splits, their token rows, and reports on them.
 
 This module imports no torch, even indirectly: Ray tasks that fetch rows start without it.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -25,16 +23,7 @@ LABEL_ROWS = 1_000_000  # of a larger split, so many shuffled labels suffice for
 
 @dataclass(frozen=True)
 class PreparedSplit:
-    """A split's rows, in their shuffled order.
-
-    Attributes:
-        task: Name of the task.
-        split: Name of the split.
-        rows: Number of rows in all files.
-        tokens: Number of tokens in all rows.
-        files: Absolute paths, in order.
-        file_rows: Rows of each file.
-    """
+    """A split's rows, in their shuffled order, in files of absolute paths with `file_rows` rows each."""
 
     task: str
     split: str
@@ -135,3 +124,30 @@ def open_prepared(path: str) -> Iterator[pq.ParquetFile]:
             f"prepared file {path} is corrupt or cut short: "
             f"delete {Path(path).parents[1]} to prepare it again"
         ) from error
+
+
+def report_lines(prepared: Mapping[str, PreparedTask]) -> list[str]:
+    """Returns a line for every split that has remarks."""
+    return [
+        f"  {task}, {name}: {text} (of {split['source_rows']:,} rows)"
+        for task, data in prepared.items()
+        for name, split in data.manifest["splits"].items()
+        if (text := remarks(split))
+    ]
+
+
+def remarks(split: Mapping[str, Any]) -> str:
+    """Lists what a split's manifest has of rows left out, odd, cut or with repeated ids; may be empty."""
+    left_out, repeated = split["source_rows"] - split["rows"], split["duplicate_ids"]
+    parts = [
+        f"{left_out:,} left out" if left_out else "",
+        describe(split["report"]),
+        f"{split['truncated']:,} cut short" if split["truncated"] else "",
+        f"{repeated:,} with the id of an earlier row" if repeated else "",
+    ]
+    return "; ".join(filter(None, parts))
+
+
+def describe(report: Mapping[str, int]) -> str:
+    """Returns counts by status as text, such as "3 answer not found, 1 unlabelled"."""
+    return ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in report.items())

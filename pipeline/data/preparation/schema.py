@@ -1,7 +1,5 @@
 """The layout of prepared Parquet files: columns, row groups and version."""
 
-from __future__ import annotations
-
 import pyarrow as pa
 
 from pipeline.data.formats import COLUMNS

@@ -27,7 +27,6 @@ class Block:
 
     Attributes:
         first_row: Index of the first row in the split.
-        rows: Number of rows.
         origin: File or data set, for error messages.
         read: Returns the rows; raises ValueError where they cannot be read.
     """

@@ -26,16 +26,14 @@ class HubSource:
 
     def check(self, task: Task) -> None:
         if task.dataset == "embedded":
-            raise ValueError(
-                f"task {task.name!r} is embedded and not on the Hub: set the data source to 'embedded'"
-            )
+            raise ValueError(f"task {task.name!r} is not on the Hub: set the data source to 'embedded'")
 
     def splits(self, task: Task) -> tuple[str, ...]:
         self.check(task)
         return tuple(_splits_of(task))
 
     def blocks(self, task: Task, split: str) -> list[Block]:
-        read = functools.partial(_read, task.dataset, task.config, task.hub_subset, split)
+        read = functools.partial(_read, (task.dataset, task.config, task.hub_subset), split)
         return [
             Block(first, rows, f"{task.dataset}/{task.config}/{split}", functools.partial(read, first, rows))
             for first, rows in row_ranges(_splits_of(task)[split].num_rows, BLOCK_ROWS)
@@ -51,12 +49,9 @@ def _splits_of(task: Task) -> dict[str, Any]:
     return _load_splits(task.dataset, task.config, task.hub_subset)
 
 
-def _read(
-    dataset: str, config: str, subset: HubSubset | None, split: str, first_row: int, rows: int
-) -> pa.Table:
+def _read(address: tuple[str, str, HubSubset | None], split: str, first_row: int, rows: int) -> pa.Table:
     """Reads rows of a split. Every machine keeps a copy of the data set in the cache of `datasets`."""
-    split_rows = _load_splits(dataset, config, subset)[split].with_format("arrow")
-    table: pa.Table = split_rows[first_row : first_row + rows]
+    table: pa.Table = _load_splits(*address)[split].with_format("arrow")[first_row : first_row + rows]
     return table
 
 
@@ -72,23 +67,17 @@ def _load_splits(dataset: str, config: str, subset: HubSubset | None = None) -> 
     if not sys.stderr.isatty():
         datasets.disable_progress_bars()
     try:
-        return _load(dataset, config)
+        try:
+            return dict(datasets.load_dataset(dataset, config))
+        except RuntimeError as error:
+            if "scripts are no longer supported" not in str(error):
+                raise
+            return dict(datasets.load_dataset(dataset, data_dir=config, revision=PARQUET_EXPORT))
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         raise ValueError(
             f"{dataset} ({config}) could not be loaded from the Hub ({first_line(error)}): "
             "check the name and the network, or give a folder as the data source"
         ) from error
-
-
-def _load(dataset: str, config: str) -> dict[str, Any]:
-    import datasets
-
-    try:
-        return dict(datasets.load_dataset(dataset, config))
-    except RuntimeError as error:
-        if "scripts are no longer supported" not in str(error):
-            raise
-        return dict(datasets.load_dataset(dataset, data_dir=config, revision=PARQUET_EXPORT))
 
 
 def _rows_with(rows: Any, column: str, value: str) -> Any:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.data.sources.base import Block, Source, content_hash, json_hash, used_splits
 from pipeline.data.sources.embedded import EmbeddedSource
-from pipeline.data.sources.folder import FolderSource
 from pipeline.data.sources.hub import HubSource
+from pipeline.data.sources.parquet_files import FolderSource
 from pipeline.data.sources.text_files import file_blocks, suffix_of
 
 if TYPE_CHECKING:
     from pipeline.tasks.base import Task
-
-NAMED: dict[str, Callable[[], Source]] = {"hub": HubSource, "embedded": EmbeddedSource}
 
 
 def open_source(spec: str) -> Source:
@@ -24,15 +21,14 @@ def open_source(spec: str) -> Source:
     Raises:
         ValueError: The setting is neither of these.
     """
-    if spec in NAMED:
-        return TaskFileSource(NAMED[spec]())
+    named: dict[str, Source] = {"hub": HubSource(), "embedded": EmbeddedSource()}
     folder = Path(spec).expanduser().absolute()
-    if not folder.is_dir():
+    if spec not in named and not folder.is_dir():
         raise ValueError(
             f"data source {spec!r} is not a folder: give 'hub', 'embedded' or a folder laid out as "
             "<hub id>/<config>/<split>.parquet"
         )
-    return TaskFileSource(FolderSource(folder))
+    return TaskFileSource(named.get(spec, FolderSource(folder)))
 
 
 class TaskFileSource:

@@ -21,8 +21,7 @@ from pipeline.data.preparation import execution, parts
 from pipeline.data.preparation import prepare as preparation
 from pipeline.data.preparation.parts import PROBLEM, EncodeTask, encode_block, write_part
 from pipeline.data.preparation.prepare import prepare
-from pipeline.data.preparation.prepared import PreparedTask, load_prepared, read_table
-from pipeline.data.preparation.report import report_lines
+from pipeline.data.preparation.prepared import PreparedTask, load_prepared, read_table, report_lines
 from pipeline.data.sources.open import open_source
 from pipeline.data.tokenization import tokenizer_json
 from pipeline.tasks.base import Task

@@ -125,7 +125,7 @@ def test_a_file_without_rows_has_no_blocks(tmp_path: Path) -> None:
         (
             "rows.csv",
             'a,b\n1,"2\n3,4\n',
-            ": line 3 is not CSV (unexpected end of data): check quotation marks",
+            ": line 3 is not CSV (unexpected end of data): check quotes",
         ),
         ("rows.csv", "a,a\n1,2\n", ": has two columns named 'a': rename one"),
         ("rows.csv", "", ": is empty: add rows"),
