@@ -118,7 +118,7 @@ def _is_complete(context: str, span: Span) -> bool:
 def same_words(first: str, second: str) -> bool:
     """Whether two texts differ only in case, articles, punctuation and white space.
 
-    MRQA's spans differ so much from the answers: `Broncos` stands for `The Broncos`.
+    MRQA's spans may differ from the answers that much: `Broncos` stands for `The Broncos`.
     """
     return first == second or _letters(first) == _letters(second) != ""
 

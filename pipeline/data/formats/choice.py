@@ -157,8 +157,8 @@ def _read_cloze(rows: SourceRows, columns: ClozeColumns, for_training: bool) -> 
 def right_choices(choices: Sequence[str], answers: Sequence[str]) -> list[int]:
     """Numbers of the choices that equal an answer; if none does, of those that differ only in case."""
     for fold in (str, str.casefold):
-        wanted = set(map(fold, answers))
-        right = [number for number, choice in enumerate(choices) if fold(choice) in wanted]
+        folded = set(map(fold, answers))
+        right = [number for number, choice in enumerate(choices) if fold(choice) in folded]
         if right:
             return right
     return []

@@ -204,9 +204,10 @@ def encode_texts(
     frame = Frame.of(tokenizer, len(texts))
     room = frame.room(max_seq_length)
     lengths = [text.lengths for text in texts]
-    kept = longest_first(lengths[0], lengths[1], room) if len(texts) == 2 else [np.minimum(lengths[0], room)]
-    pieces = [replace(text, lengths=length) for text, length in zip(texts, kept, strict=True)]
-    return assemble(frame, pieces), np.any(np.stack(kept) < np.stack(lengths), axis=0)
+    single = [np.minimum(lengths[0], room)]
+    fitting = longest_first(lengths[0], lengths[1], room) if len(texts) == 2 else single
+    pieces = [replace(text, lengths=length) for text, length in zip(texts, fitting, strict=True)]
+    return assemble(frame, pieces), np.any(np.stack(fitting) < np.stack(lengths), axis=0)
 
 
 def longest_first(first: Ints, second: Ints, room: int) -> tuple[Ints, Ints]:

@@ -91,23 +91,23 @@ def encode(
     encodings, truncated = encode_texts(tokens, tokenizer, max_seq_length)
     row, count = encodings.encoding, len(rows)
     words = [mark.spans(rows, texts[mark.text]) for mark in columns.marks]
-    covered = []
+    masks = []
     for mark, (start, end) in zip(columns.marks, words, strict=True):
         spans = encodings.spans(mark.text, tokens[mark.text])
-        covered.append((spans[:, 0] < end[row]) & (spans[:, 1] > start[row]))
-    sizes = [np.bincount(row[mask], minlength=count) for mask in covered]
+        masks.append((spans[:, 0] < end[row]) & (spans[:, 1] > start[row]))
+    sizes = [np.bincount(row[mask], minlength=count) for mask in masks]
     second_is_shorter = (sizes[1] <= sizes[0])[row]
     marks = np.zeros(len(row), np.int16)
-    marks[covered[0] & ~(covered[1] & second_is_shorter)] = 1
-    marks[covered[1] & ~(covered[0] & ~second_is_shorter)] = 2
-    lost = [~np.isin(np.arange(count), row[marks == number]) for number in (1, 2)]
+    marks[masks[0] & ~(masks[1] & second_is_shorter)] = 1
+    marks[masks[1] & ~(masks[0] & ~second_is_shorter)] = 2
+    unmarked = [~np.isin(np.arange(count), row[marks == number]) for number in (1, 2)]
     last = encodings.first + encodings.lengths - 1
-    marks[encodings.first[lost[0]]], marks[last[lost[1]]] = 1, 2
-    absent = np.any([end <= start for start, end in words], axis=0)
+    marks[encodings.first[unmarked[0]]], marks[last[unmarked[1]]] = 1, 2
+    missing = np.any([end <= start for start, end in words], axis=0)
     statuses = [
         (Status.UNLABELLED, unlabelled),
-        (Status.MARK_CUT, (lost[0] | lost[1]) & truncated & ~absent),
-        (Status.MARK_NOT_FOUND, lost[0] | lost[1]),
+        (Status.MARK_CUT, (unmarked[0] | unmarked[1]) & truncated & ~missing),
+        (Status.MARK_NOT_FOUND, unmarked[0] | unmarked[1]),
         (Status.EMPTY_TEXT, np.any([text.lengths == 0 for text in tokens], axis=0)),
     ]
     return EncodedRows.of(encodings, statuses, truncated, marks=marks, labels=labels)

@@ -43,9 +43,8 @@ class Status(enum.IntEnum):
     TAGS_DIFFER = 10  # more or fewer tags than words
 
 
-Statuses = Sequence[
-    tuple[Status, NDArray[np.bool_]]
-]  # [N] rows to which each status applies, the first first
+# Candidates and the rows to which each applies [N]; a row has the first that applies.
+Statuses = Sequence[tuple[Status, NDArray[np.bool_]]]
 
 
 @dataclass(frozen=True)

@@ -67,11 +67,11 @@ class SourceRows:
         # `combine_chunks` of a single chunk returns a chunked array in some pyarrow versions.
         array = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
         for field in name[len(head) :].split(".")[1:]:
-            known = field_names(array.type)
-            if field not in known:
+            fields = field_names(array.type)
+            if field not in fields:
                 self.origin.fail_column(
                     head,
-                    f"has no field {field!r} (found: {', '.join(known) or 'none'}): change the task's columns",
+                    f"has no field {field!r} (found: {', '.join(fields) or 'none'}): change the task's columns",
                 )
             array = pc.struct_field(array, field)
         return array
@@ -183,7 +183,7 @@ def id_hashes(table: pa.Table, name: str | None, origin: Origin) -> pa.UInt64Arr
     Raises:
         ValueError: The named column is missing.
     """
-    name = name or next((known for known in ID_COLUMNS if known in table.column_names), None)
+    name = name or next((usual for usual in ID_COLUMNS if usual in table.column_names), None)
     if name is None:
         return pa.nulls(table.num_rows, pa.uint64())
     values = SourceRows(table, origin).column(name)

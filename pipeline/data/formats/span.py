@@ -69,39 +69,39 @@ def encode(
     answers = read_answers(rows, columns.answers, columns.detected, contexts.to_pylist())
     question, context = tokenize(questions, tokenizer), tokenize(contexts, tokenizer, spans=True)
 
-    kept_question = np.minimum(question.lengths, min(columns.max_question_tokens, room // 2))
-    truncated = kept_question < question.lengths
-    row, begin, lengths = cut_windows(context.lengths, room - kept_question, columns.stride)
+    question_lengths = np.minimum(question.lengths, min(columns.max_question_tokens, room // 2))
+    truncated = question_lengths < question.lengths
+    row, begin, lengths = cut_windows(context.lengths, room - question_lengths, columns.stride)
     begin = begin + context.first[row]
     span_row = np.repeat(np.arange(count), list(map(len, answers.spans)))
     starts, ends = np.array(list(chain.from_iterable(answers.spans)), np.int64).reshape(-1, 2).T
     first, last = context.locate(span_row, starts, ends)
     valid = first <= last  # not so for a span without tokens
     span_row, first, last = span_row[valid], first[valid], last[valid]
-    chosen = first_inside(row, begin, begin + lengths, span_row, first, last)
-    contained = np.isin(np.arange(count), row[chosen >= 0])
+    answer = first_inside(row, begin, begin + lengths, span_row, first, last)
+    in_window = np.isin(np.arange(count), row[answer >= 0])
     if for_training:
-        kept = keep_windows(row, chosen >= 0, columns.max_train_windows)
-        truncated |= np.isin(np.arange(count), row[~kept])
-        row, begin, lengths, chosen = row[kept], begin[kept], lengths[kept], chosen[kept]
+        keep = keep_windows(row, answer >= 0, columns.max_train_windows)
+        truncated |= np.isin(np.arange(count), row[~keep])
+        row, begin, lengths, answer = row[keep], begin[keep], lengths[keep], answer[keep]
 
     pieces = [
-        replace(question, lengths=kept_question).take(row),
+        replace(question, lengths=question_lengths).take(row),
         replace(context, first=begin, lengths=lengths),
     ]
     encodings = assemble(frame, pieces)
     marks = np.where(encodings.piece == 1, np.int16(0), np.int16(FORBIDDEN))
-    marks[encodings.first] = np.where(chosen < 0, NO_ANSWER, 0)
-    answered = np.flatnonzero(chosen >= 0)
-    shift = encodings.first + len(frame.ids[0]) + kept_question[row] + len(frame.ids[2]) - begin
-    marks[shift[answered] + first[chosen[answered]]] += BEGINS
-    marks[shift[answered] + last[chosen[answered]]] += ENDS
-    without = np.array([not texts for texts in answers.texts], np.bool_)
-    unanswerable = without & columns.unanswerable & answers.stated
+    marks[encodings.first] = np.where(answer < 0, NO_ANSWER, 0)
+    with_answer = np.flatnonzero(answer >= 0)
+    shift = encodings.first + len(frame.ids[0]) + question_lengths[row] + len(frame.ids[2]) - begin
+    marks[shift[with_answer] + first[answer[with_answer]]] += BEGINS
+    marks[shift[with_answer] + last[answer[with_answer]]] += ENDS
+    answerless = np.array([not texts for texts in answers.texts], np.bool_)
+    unanswerable = answerless & columns.unanswerable & answers.stated
     statuses = [
-        (Status.MISSING_ANSWER, without & ~unanswerable),
-        (Status.ANSWER_NOT_FOUND, ~without & ~np.isin(np.arange(count), span_row)),
-        (Status.ANSWER_CUT, ~without & ~contained),
+        (Status.MISSING_ANSWER, answerless & ~unanswerable),
+        (Status.ANSWER_NOT_FOUND, ~answerless & ~np.isin(np.arange(count), span_row)),
+        (Status.ANSWER_CUT, ~answerless & ~in_window),
         (Status.EMPTY_TEXT, question.lengths == 0),
         (Status.UNANSWERABLE, unanswerable),
     ]
@@ -111,8 +111,8 @@ def encode(
         per_row = np.bincount(row[encodings.encoding[allowed]], minlength=count)
         token_spans = np.split(encodings.spans(1, context)[allowed], np.cumsum(per_row)[:-1])
         references = [
-            json.dumps({"answers": gold, "context": text, "spans": own.tolist()}, ensure_ascii=False)
-            for gold, text, own in zip(answers.texts, contexts.to_pylist(), token_spans, strict=False)
+            json.dumps({"answers": gold, "context": text, "spans": part.tolist()}, ensure_ascii=False)
+            for gold, text, part in zip(answers.texts, contexts.to_pylist(), token_spans, strict=False)
         ]
     per_row = np.bincount(row, minlength=count)
     return EncodedRows.of(encodings, statuses, truncated, per_row=per_row, marks=marks, references=references)
@@ -147,14 +147,14 @@ def first_inside(row: Ints, begin: Ints, end: Ints, span_row: Ints, first: Ints,
     window, span = np.repeat(np.arange(len(row)), high - low), ragged_ranges(low, high - low)
     inside = np.flatnonzero((first[span] >= begin[window]) & (last[span] < end[window]))
     windows, earliest = np.unique(window[inside], return_index=True)
-    chosen = np.full(len(row), -1, np.int64)
-    chosen[windows] = span[inside[earliest]]
-    return chosen
+    answer = np.full(len(row), -1, np.int64)
+    answer[windows] = span[inside[earliest]]
+    return answer
 
 
-def keep_windows(row: Ints, answered: NDArray[np.bool_], limit: int) -> NDArray[np.bool_]:
+def keep_windows(row: Ints, has_answer: NDArray[np.bool_], limit: int) -> NDArray[np.bool_]:
     """[W] whether a window is among the `limit` of its row: those with an answer first, then in order."""
-    order = np.lexsort((~answered, row))  # stable; rows ascend
-    kept = np.empty(len(order), np.bool_)
-    kept[order] = np.arange(len(order)) - np.searchsorted(row, row) < limit
-    return kept
+    order = np.lexsort((~has_answer, row))  # stable; rows ascend
+    keep = np.empty(len(order), np.bool_)
+    keep[order] = np.arange(len(order)) - np.searchsorted(row, row) < limit
+    return keep

@@ -73,12 +73,10 @@ def encode(
     if not for_training:
         names = np.array([*columns.names, OUTSIDE], object)[np.maximum(tags, -1)]
         gold = np.split(names, bounds[1:-1])
-        seen = np.split(word - bounds[row], np.cumsum(labelled_per_row)[:-1])
+        positions = np.split(word - bounds[row], np.cumsum(labelled_per_row)[:-1])
         references = [
-            json.dumps(
-                {"tags": tags.tolist(), "tokens": texts, "words": numbers.tolist()}, ensure_ascii=False
-            )
-            for tags, texts, numbers in zip(gold, sentences.to_pylist(), seen, strict=False)
+            json.dumps({"tags": tag.tolist(), "tokens": texts, "words": index.tolist()}, ensure_ascii=False)
+            for tag, texts, index in zip(gold, sentences.to_pylist(), positions, strict=False)
         ]
     statuses = [
         (Status.NO_WORDS, tokens.lengths == 0),
@@ -111,7 +109,7 @@ def _read_tags(rows: SourceRows, columns: TaggingColumns, word_counts: Ints) -> 
         )
     first_word = np.cumsum(word_counts) - word_counts
     word = ragged_ranges(first_word, counts)
-    kept = word < (first_word + word_counts)[row]
+    has_word = word < (first_word + word_counts)[row]
     tags = np.full(int(word_counts.sum()), IGNORED, np.int64)
-    tags[word[kept]] = np.where(numbers < 0, IGNORED, numbers)[kept]
+    tags[word[has_word]] = np.where(numbers < 0, IGNORED, numbers)[has_word]
     return tags, counts
