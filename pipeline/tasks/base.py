@@ -5,7 +5,7 @@ There are two ways to add a task:
 - as one `make_task(...)` in a module of `pipeline/tasks/families/`, whose TASKS `pipeline.tasks.registry` collects.
 
 `TASK_KINDS` lists what each kind of task needs. A new kind also needs a head (`camtl/heads/`), a format
-(`pipeline/data/formats/`) and a decoding (`pipeline/tasks/decoding.py`).
+(`pipeline/data/formats/`, chosen in `pipeline/data/columns.py`) and a decoding (`pipeline/tasks/decoding.py`).
 """
 
 from __future__ import annotations
