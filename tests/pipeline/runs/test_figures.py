@@ -1,23 +1,25 @@
-"""Figures: what is drawn can be seen in the picture."""
+"""Figures show what they draw."""
 
 import pathlib
 
 import numpy as np
-import pyarrow
+import pyarrow as pa
 import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
 from pipeline.runs.figures import mix_figure, scores_figure
-from pipeline.runs.plotting import COLOURS, INK, STYLES
+from pipeline.runs.plotting import COLOURS, INK
+
+SCORES = {"cola": {"mcc": -3.0}, "mrpc": {"f1": 84.0, "accuracy": 76.0}}
 
 
-def make_mix(tasks: int, steps: int) -> pyarrow.Table:
-    """Every step and task; the last task never has a candidate unless it is alone."""
+def make_mix(tasks: int, steps: int) -> pa.Table:
+    """Every step and task; the last task has no candidates, unless it is the only one."""
     generator = np.random.default_rng(0)
     rows = [(step, task) for step in range(1, steps + 1) for task in range(tasks)]
     candidates = [0 if task == tasks - 1 > 0 else 4 for _, task in rows]
-    return pyarrow.table(
+    return pa.table(
         {
             "step": [step for step, _ in rows],
             "task": [f"task_{task}" for _, task in rows],
@@ -34,47 +36,37 @@ def colours_in(path: pathlib.Path) -> set[tuple[int, ...]]:
     return {tuple(pixel) for pixel in np.unique(pixels.reshape(-1, 3), axis=0).tolist()}
 
 
-def rgb(colour: str) -> tuple[int, ...]:
-    return tuple(round(part * 255) for part in to_rgb(colour))
+def rgb(*colours: str) -> set[tuple[int, ...]]:
+    return {tuple(round(part * 255) for part in to_rgb(colour)) for colour in colours}
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize(("tasks", "steps"), [(1, 1), (5, 3), (8, 400), (24, 60)])
+@pytest.mark.parametrize(("tasks", "steps"), [(1, 1), (8, 150), (24, 3)])
 def test_mix_figure_draws_a_line_for_every_task(tmp_path: pathlib.Path, tasks: int, steps: int) -> None:
     path = tmp_path / "mix.png"
     mix_figure(make_mix(tasks, steps), str(path))
-    seen = colours_in(path)
-    drawn = {colour for colour in COLOURS if rgb(colour) in seen}
-    assert drawn >= set(COLOURS[:tasks])
+    assert rgb(*COLOURS[:tasks]) <= colours_in(path)
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_mix_figure_takes_rows_in_any_order_and_in_chunks(tmp_path: pathlib.Path) -> None:
     mix = make_mix(3, 20)
-    later_first = pyarrow.concat_tables([mix.slice(30), mix.slice(0, 30)])
     mix_figure(mix, str(tmp_path / "a.png"))
-    mix_figure(later_first, str(tmp_path / "b.png"))
+    mix_figure(pa.concat_tables([mix.slice(30), mix.slice(0, 30)]), str(tmp_path / "b.png"))
     assert np.array_equal(imread(tmp_path / "a.png"), imread(tmp_path / "b.png"))
-
-
-def test_mix_figure_refuses_a_mix_without_steps(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(ValueError, match="no steps"):
-        mix_figure(make_mix(2, 1).slice(0, 0), str(tmp_path / "mix.png"))
-    assert not list(tmp_path.iterdir())
-
-
-def test_thirty_two_tasks_look_different() -> None:
-    assert len({(colour, style) for style in STYLES for colour in COLOURS}) == 32
 
 
 @pytest.mark.filterwarnings("error")
 def test_scores_figure_shows_the_model_and_the_majority_answer(tmp_path: pathlib.Path) -> None:
-    results = {"tasks": {"cola": {"mcc": -3.0}, "mrpc": {"f1": 84.0, "accuracy": 76.0}}, "average": 38.5}
-    path = tmp_path / "scores.png"
-    scores_figure(results, {"cola": {"mcc": 0.0}, "mrpc": {"f1": 81.6, "accuracy": 68.9}}, str(path))
-    assert {rgb(COLOURS[0]), rgb(COLOURS[1]), rgb(INK)} <= colours_in(path)
-    without = tmp_path / "without.png"
-    scores_figure(results, {}, str(without))
-    assert rgb(COLOURS[0]) in colours_in(without)
+    results, majority = {"tasks": SCORES, "average": 38.5}, {"cola": {"mcc": 0.0}, "mrpc": {"f1": 81.6}}
+    for answers, colours in ((majority, rgb(*COLOURS[:2], INK)), ({}, rgb(COLOURS[0]))):
+        scores_figure(results, answers, str(tmp_path / "scores.png"))
+        assert colours <= colours_in(tmp_path / "scores.png")
+
+
+def test_empty_results_are_refused(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(ValueError, match="no steps"):
+        mix_figure(make_mix(2, 1).slice(0, 0), str(tmp_path / "mix.png"))
     with pytest.raises(ValueError, match="no tasks"):
-        scores_figure({"tasks": {}, "average": 0.0}, {}, str(path))
+        scores_figure({"tasks": {}, "average": 0.0}, {}, str(tmp_path / "scores.png"))
+    assert not list(tmp_path.iterdir())

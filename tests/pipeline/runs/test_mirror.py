@@ -1,57 +1,34 @@
-"""The copy of a run directory in storage: all that a run needs to go on elsewhere, and nothing half."""
+"""The copy of a run directory in storage: everything that another machine needs to resume, and no partial chunks."""
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from pipeline.runs.events import EVENTS, log_event, read_events
 from pipeline.runs.mirror import Mirror
-from pipeline.runs.records import Records, last_step, list_chunks, merge_chunks, write_chunk
-
-TASKS = ("a", "b")
-
-
-def chunk(run_dir: Path, first: int, last: int, *, resumed_at: int = 0) -> None:
-    steps = np.arange(first, last + 1)
-    rows = dict.fromkeys(("step", "rank", "row_id"), steps) | {"task": steps % 2}
-    write_chunk(run_dir, [Records(resumed_at, first, last, 1.0, rows, mix=rows, summary={})], TASKS)
+from pipeline.runs.records import last_step, list_chunks, merge_chunks, write_chunk
+from tests.pipeline.runs.chunks import TASKS, make_records
 
 
-@pytest.fixture
-def run_dir(tmp_path: Path) -> Path:
-    folder = tmp_path / "runs" / "run"
-    folder.mkdir(parents=True)
-    (folder / "config.yaml").write_text("run: {name: run}\n")
-    return folder
-
-
-def test_records_written_again_after_a_resume_are_copied_as_they_are_then(
-    run_dir: Path, tmp_path: Path
-) -> None:
-    mirror = Mirror(str(tmp_path / "storage" / "run"))
+def test_a_mirror_follows_the_run_through_a_resume(tmp_path: Path) -> None:
+    run_dir, mirror = tmp_path / "runs" / "run", Mirror(str(tmp_path / "storage" / "run"))
+    run_dir.mkdir(parents=True)
+    (run_dir / "config.yaml").write_text("run: {name: run}\n")
     mirror.put(run_dir, ["config.yaml"])
     for first, last, resumed_at in ((1, 3, 0), (4, 6, 0), (7, 9, 0), (5, 6, 4), (7, 8, 4)):
-        chunk(run_dir, first, last, resumed_at=resumed_at)
+        write_chunk(run_dir, [make_records(first, last, resumed_at=resumed_at)], TASKS)
         log_event(run_dir, f"wrote {last}")
         mirror.put_records(run_dir)
     fetched = tmp_path / "elsewhere" / "run"
     mirror.fetch(fetched)
-    assert [found.name for found in list_chunks(fetched)] == [found.name for found in list_chunks(run_dir)]
-    assert last_step(fetched) == 8
+    assert [chunk.name for chunk in list_chunks(fetched)] == [chunk.name for chunk in list_chunks(run_dir)]
     assert merge_chunks(fetched, "rows.parquet").equals(merge_chunks(run_dir, "rows.parquet"))
-    assert read_events(fetched) == read_events(run_dir)
+    assert read_events(fetched) == read_events(run_dir) == [f"wrote {last}" for last in (3, 6, 9, 6, 8)]
     assert mirror.read("config.yaml") == "run: {name: run}\n"
 
-
-def test_a_chunk_that_was_being_copied_is_left_out(run_dir: Path, tmp_path: Path) -> None:
-    mirror = Mirror(str(tmp_path / "storage"))
-    for first, last in ((1, 3), (4, 6)):
-        chunk(run_dir, first, last)
-        mirror.put_records(run_dir)
-    (tmp_path / "storage" / "records" / "000000006" / "summary.json").unlink()
-    mirror.fetch(tmp_path / "elsewhere")
-    assert last_step(tmp_path / "elsewhere") == 3
+    (tmp_path / "storage" / "run" / "records" / "000000008" / "summary.json").unlink()  # as during a copy
+    mirror.fetch(tmp_path / "third")
+    assert last_step(tmp_path / "third") == 6
 
 
 def test_storage_without_a_run_is_named(tmp_path: Path) -> None:
@@ -59,9 +36,16 @@ def test_storage_without_a_run_is_named(tmp_path: Path) -> None:
         Mirror(str(tmp_path / "none")).read("config.yaml")
 
 
-def test_a_line_that_is_being_written_is_left_for_later(run_dir: Path) -> None:
-    assert read_events(run_dir) == []
-    log_event(run_dir, "one")
-    with (run_dir / EVENTS).open("a") as file:
+def test_an_event_that_is_being_written_is_not_read(tmp_path: Path) -> None:
+    assert read_events(tmp_path) == []
+    log_event(tmp_path, "one")
+    with (tmp_path / EVENTS).open("a") as file:
         file.write('{"text": "tw')
-    assert read_events(run_dir) == ["one"]
+    assert read_events(tmp_path) == ["one"]
+
+
+def test_an_event_that_cannot_be_written_is_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log_event(tmp_path / "none", "one")
+    assert capsys.readouterr().out == "one (events.jsonl cannot be written: No such file or directory)\n"

@@ -1,4 +1,4 @@
-"""Following a run: each chunk is told once, to a person and to MLflow, under the names that others rely on."""
+"""The monitor shows and logs each chunk, event and late score once."""
 
 import shutil
 import threading
@@ -6,77 +6,55 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from pipeline.runs import monitor as follow
+from pipeline.runs import monitor as monitor_module
+from pipeline.runs.checkpoints.store import CheckpointStore, checkpoint_name
+from pipeline.runs.events import log_event
 from pipeline.runs.monitor import RunMonitor
-from pipeline.runs.records import Records, write_chunk
+from pipeline.runs.records import write_chunk
+from tests.pipeline.runs.chunks import TASKS, make_records
 
-TASKS = ("a", "b")
 SCORES = {"average": 61.5, "tasks": {"a": {"accuracy": 70.0}, "b": {"f1": 50.0, "accuracy": 56.0}}}
+SCORE_METRICS = {"eval/a/accuracy": 70.0, "eval/b/f1": 50.0, "eval/b/accuracy": 56.0, "eval/average": 61.5}
 
 
-class Told:
-    """Stands in for a `Tracker`: remembers what it is told."""
+class RecordingTracker:
+    """Stands in for a `Tracker`."""
 
     def __init__(self) -> None:
         self.metrics: list[tuple[int, str, float]] = []
-        self.flushed = 0
+        self.flushes = 0
 
     def log_metrics(self, metrics: dict[str, float], step: int) -> None:
         self.metrics += [(step, name, value) for name, value in metrics.items()]
 
-    def flush(self) -> bool:
-        self.flushed += 1
-        return True
-
-    def at(self, step: int) -> dict[str, float]:
-        return {name: value for at, name, value in self.metrics if at == step}
+    def flush(self) -> None:
+        self.flushes += 1
 
 
-def make_records(
-    first: int, last: int, *, resumed_at: int = 0, scores: dict[str, Any] | None = None
-) -> Records:
-    steps = np.arange(first, last + 1)
-    count = len(steps)
-    return Records(
-        resumed_at=resumed_at,
-        first_step=first,
-        last_step=last,
-        seconds=1.0,
-        rows=dict.fromkeys(("step", "rank", "row_id"), steps) | {"task": steps * 0},
-        mix={
-            "step": np.repeat(steps, 2),
-            "task": np.tile([0, 1], count),
-            "weight": np.tile([0.25, 0.75], count),
-            "mean_uncertainty": np.tile([0.5, np.nan], count),
-            "candidates": np.tile([4, 12], count),
-            "trained": np.tile([6, 2], count),
-        },
-        summary={
-            "seconds": 2.0,
-            "seconds_waited": 0.5,
-            "tokens_computed": 400,
-            "tokens_real": 300,
-            "rows_scored": 16 * count,
-            "rows_trained": 8 * count,
-            "loss_sums": [12.0, 0.0],
-            "loss_rows": [6, 0],
-            "scores": scores,
-        },
-    )
+class Watched:
+    """A run directory with a monitor and what it has shown and logged."""
+
+    def __init__(self, run_dir: Path, **options: Any) -> None:
+        self.run_dir, self.lines, self.tracker = run_dir, list[str](), RecordingTracker()
+        self.monitor = RunMonitor(run_dir, TASKS, 10, self.tracker, self.lines.append, **options)  # type: ignore[arg-type]
+
+    def write(self, first: int, last: int, **options: Any) -> None:
+        write_chunk(self.run_dir, [make_records(first, last, **options)], TASKS)
+
+    @property
+    def steps(self) -> list[str]:
+        return [line.split()[1] for line in self.lines]
 
 
-def follower(folder: Path, told: Told, lines: list[str], **options: Any) -> RunMonitor:
-    return RunMonitor(folder, TASKS, 10, told, lines.append, **options)  # type: ignore[arg-type]
-
-
-def test_metrics_have_the_names_that_the_design_gives_them(tmp_path: Path) -> None:
-    told, lines = Told(), list[str]()
-    write_chunk(tmp_path, [make_records(1, 3, scores=SCORES)], TASKS)
-    follower(tmp_path, told, lines).poll()
-    assert told.at(3) == pytest.approx(
+def test_a_chunk_becomes_metrics_of_the_promised_names_and_progress_lines(tmp_path: Path) -> None:
+    evaluations: list[tuple[int, float, int]] = []
+    run = Watched(tmp_path, on_scores=lambda *scores: evaluations.append(scores))
+    run.write(1, 5, scores=SCORES)
+    run.monitor.poll()
+    assert {step for step, _, _ in run.tracker.metrics} == {5}
+    assert {name: value for _, name, value in run.tracker.metrics} == pytest.approx(
         {
             "train/loss": 2.0,
             "train/loss/a": 2.0,
@@ -85,84 +63,87 @@ def test_metrics_have_the_names_that_the_design_gives_them(tmp_path: Path) -> No
             "sampler/uncertainty/a": 0.5,
             "sampler/trained_share/a": 0.75,
             "sampler/trained_share/b": 0.25,
-            "perf/rows_per_second": 12.0,
+            "perf/rows_per_second": 20.0,
             "perf/data_wait_fraction": 0.25,
             "perf/padding_fraction": 0.25,
-            "eval/a/accuracy": 70.0,
-            "eval/b/f1": 50.0,
-            "eval/b/accuracy": 56.0,
-            "eval/average": 61.5,
+            **SCORE_METRICS,
         }
     )
-    assert told.flushed == 1
+    assert run.tracker.flushes == 1
+    assert run.lines[0].startswith("step 5/10  loss 2.000  20 rows/s  waiting 25.0%  left 0:0")
+    assert run.lines[0].endswith("| a 75% b 25%")
+    assert run.lines[1] == "evaluated at step 5: average 61.50  | a 70.0  b 53.0"
+    assert evaluations == [(5, 61.5, 40)]
 
 
-def test_a_person_sees_step_loss_speed_shares_time_left_and_scores(tmp_path: Path) -> None:
-    told, lines = Told(), list[str]()
-    write_chunk(tmp_path, [make_records(1, 5, scores=SCORES)], TASKS)
-    follower(tmp_path, told, lines).poll()
-    assert lines[0].startswith("step 5/10  loss 2.000  20 rows/s  waiting 25.0%  left 0:0")
-    assert lines[0].endswith("| a 75% b 25%")
-    assert lines[1] == "evaluated at step 5: average 61.50  | a 70.0  b 53.0"
+def test_each_chunk_is_shown_once_even_if_a_resumed_run_writes_it_again(tmp_path: Path) -> None:
+    run = Watched(tmp_path)
+    run.write(1, 3)
+    run.monitor.poll()
+    run.monitor.poll()
+    run.write(4, 6)
+    run.monitor.poll()
+    run.write(4, 6, resumed_at=3)
+    run.write(7, 8, resumed_at=3)
+    run.monitor.poll()
+    assert run.steps == ["3/10", "6/10", "8/10"]
+    assert len(run.tracker.metrics) == len({(step, name) for step, name, _ in run.tracker.metrics})
+    resumed = Watched(tmp_path, from_step=6)
+    resumed.monitor.poll()
+    assert resumed.steps == ["8/10"]
 
 
-def test_each_chunk_is_told_once_also_when_it_is_replayed(tmp_path: Path) -> None:
-    told, lines = Told(), list[str]()
-    following = follower(tmp_path, told, lines)
-    write_chunk(tmp_path, [make_records(1, 3)], TASKS)
-    following.poll()
-    following.poll()
-    write_chunk(tmp_path, [make_records(4, 6)], TASKS)
-    following.poll()
-    write_chunk(tmp_path, [make_records(4, 6, resumed_at=3)], TASKS)  # workers went back to step 3
-    write_chunk(tmp_path, [make_records(7, 8, resumed_at=3)], TASKS)
-    following.poll()
-    assert [line.split()[1] for line in lines] == ["3/10", "6/10", "8/10"]
-    assert len(told.metrics) == len({(step, name) for step, name, _ in told.metrics})
+def test_events_and_late_scores_are_shown_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitor_module, "SCORES_SECONDS", -1.0)
+    log_event(tmp_path, "of an earlier run")
+    store = CheckpointStore(str(tmp_path / "checkpoints"))
+    run = Watched(tmp_path, store=store)
+    log_event(tmp_path, "a worker was lost")
+    failed = checkpoint_name(2)
+    store.put_scores(failed, {"scores": None})
+    store.put_scores(checkpoint_name(4), {"scores": SCORES})
+    for _ in range(2):
+        run.monitor.poll()
+    assert run.lines == [
+        "a worker was lost",
+        f"checkpoint {failed} could not be evaluated",
+        "evaluated at step 4: average 61.50  | a 70.0  b 53.0",
+    ]
+    assert {name: value for step, name, value in run.tracker.metrics if step == 4} == SCORE_METRICS
 
 
-def test_two_who_poll_at_once_tell_a_chunk_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run in this process polls after every chunk, and the follower's own thread does too."""
-    told, lines, read = Told(), list[str](), follow.read_summary
+def test_threads_that_poll_at_once_show_a_chunk_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = monitor_module.read_summary
 
-    def slowly(chunk: Path) -> dict[str, Any]:
+    def read_slowly(chunk: Path) -> dict[str, Any]:
         time.sleep(0.05)
         return read(chunk)
 
-    monkeypatch.setattr(follow, "read_summary", slowly)
-    following = follower(tmp_path, told, lines)
-    write_chunk(tmp_path, [make_records(1, 3)], TASKS)
-    threads = [threading.Thread(target=following.poll) for _ in range(4)]
+    monkeypatch.setattr(monitor_module, "read_summary", read_slowly)
+    run = Watched(tmp_path)
+    run.write(1, 3)
+    threads = [threading.Thread(target=run.monitor.poll) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(lines) == 1
+    assert len(run.lines) == 1
 
 
-def test_what_an_earlier_run_told_is_not_told_again(tmp_path: Path) -> None:
-    told, lines = Told(), list[str]()
-    for first, last in ((1, 3), (4, 6), (7, 8)):
-        write_chunk(tmp_path, [make_records(first, last)], TASKS)
-    follower(tmp_path, told, lines, from_step=6).poll()
-    assert [line.split()[1] for line in lines] == ["8/10"]
-
-
-def test_a_chunk_that_is_just_being_replaced_is_told_later(tmp_path: Path) -> None:
-    told, lines = Told(), list[str]()
-    following = follower(tmp_path, told, lines)
-    write_chunk(tmp_path, [make_records(1, 3)], TASKS)
+def test_a_chunk_that_is_being_replaced_is_shown_later(tmp_path: Path) -> None:
+    run = Watched(tmp_path)
+    run.write(1, 3)
     [chunk] = (tmp_path / "records").iterdir()
     (chunk / "mix.parquet").rename(tmp_path / "aside")
-    following.poll()
-    assert lines == []
+    run.monitor.poll()
+    assert run.lines == []
     shutil.move(tmp_path / "aside", chunk / "mix.parquet")
-    following.poll()
-    assert len(lines) == 1
+    run.monitor.poll()
+    assert len(run.lines) == 1
 
 
-def test_the_thread_tells_what_is_there_before_it_ends(tmp_path: Path) -> None:
-    told, lines = Told(), list[str]()
-    with follower(tmp_path, told, lines):
-        write_chunk(tmp_path, [make_records(1, 10)], TASKS)
-    assert len(lines) == 1
+def test_the_thread_shows_the_last_chunk_before_it_ends(tmp_path: Path) -> None:
+    run = Watched(tmp_path)
+    with run.monitor:
+        run.write(1, 10)
+    assert len(run.lines) == 1
