@@ -1,49 +1,74 @@
-"""Run directories that are refused, and what is left of an earlier run of the same name."""
+"""Run directories that cannot be created or resumed are refused, and an earlier run is not touched then."""
 
-import socket
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pipeline.runs import directory
 from pipeline.runs.directory import create_or_resume_run, validate_run
 from tests.pipeline.small_run import make_settings
 
 
-def test_an_output_folder_that_cannot_be_made_is_refused(tmp_path: Path, tiny_backbone: str) -> None:
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A file, a run, a group of runs and the copy of a run in storage."""
     (tmp_path / "file").touch()
-    settings = make_settings(tmp_path, tiny_backbone, run={"output_dir": str(tmp_path / "file" / "runs")})
-    with pytest.raises(
-        ValueError, match=r"run\.output_dir .*/file/runs cannot be written \(Not a directory\)"
-    ):
-        validate_run(settings)
+    for run, config in (("runs/old", "run: {}"), ("runs/group", "run: {seeds: [1, 2]}")):
+        (tmp_path / run).mkdir(parents=True)
+        (tmp_path / run / ".mlflow_run_id").touch()
+        (tmp_path / run / "config.yaml").write_text(config)
+    for path in ("runs/blocked", "storage/run/checkpoints", "storage/blocked/run"):
+        (tmp_path / path).mkdir(parents=True)
+    (tmp_path / "storage" / "blocked" / "run" / ".mlflow_run_id").touch()
+    return tmp_path
 
 
-def test_checkpoints_of_an_earlier_run_of_that_name_in_the_storage_are_not_gone_on_with(
-    tmp_path: Path, tiny_backbone: str
+@pytest.mark.parametrize(
+    ("run", "cluster", "message"),
+    [
+        (
+            {"output_dir": "{}/file/runs"},
+            {},
+            r"run\.output_dir .*/file/runs cannot be written \(Not a directory\)",
+        ),
+        ({"name": "old"}, {}, "run directory .*/runs/old exists: continue it with --run.resume"),
+        ({"resume": "{}/runs/run"}, {}, r"run\.resume: .*/runs/run is not a run directory"),
+        (
+            {"name": "group", "resume": "{}/runs/group"},
+            {},
+            r"is a group of runs: give its --run\.seeds \[1, 2",
+        ),
+        ({"name": "blocked", "resume": "{}/storage/blocked"}, {}, "choose another --run.output_dir"),
+        ({}, {"storage_path": "{}/storage"}, r"already holds a run 'run', .*--run\.overwrite true"),
+        ({}, {"storage_path": "nosuch://bucket"}, r"storage nosuch://bucket/run cannot be reached"),
+        ({"name": "old", "overwrite": True, "tracking_uri": "http://127.0.0.1:1"}, {}, "http://127.0.0.1:1"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else "+".join(value),
+)
+def test_a_run_that_cannot_be_created_or_resumed_is_refused(
+    folder: Path, run: dict[str, Any], cluster: dict[str, Any], message: str
 ) -> None:
-    earlier = tmp_path / "storage" / "run" / "checkpoints"
-    earlier.mkdir(parents=True)
-    settings = make_settings(tmp_path, tiny_backbone, cluster={"storage_path": str(tmp_path / "storage")})
-    with pytest.raises(
-        ValueError, match=r"storage_path .* already holds a run 'run', .*--run\.overwrite true"
-    ):
-        create_or_resume_run(settings)
-    create_or_resume_run(replace(settings, run=replace(settings.run, overwrite=True)))
-    assert not earlier.exists()
+    filled = [
+        {key: value.format(folder) if isinstance(value, str) else value for key, value in section.items()}
+        for section in (run, cluster)
+    ]
+    settings = make_settings(folder, "", run=filled[0], cluster=filled[1])
+    for refuse in (validate_run, create_or_resume_run):
+        with pytest.raises(ValueError, match=message) as caught:
+            refuse(settings)
+        assert "\n" not in str(caught.value)
+    assert (folder / "runs" / "old" / ".mlflow_run_id").exists()
 
 
-def test_a_tracking_server_that_is_down_refuses_the_run_and_leaves_an_old_one_alone(
-    tmp_path: Path, tiny_backbone: str
+def test_an_overwritten_run_loses_its_checkpoints_in_storage(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        uri = f"http://127.0.0.1:{probe.getsockname()[1]}"
-    old = tmp_path / "runs" / "run"
-    old.mkdir(parents=True)
-    (old / "results.json").touch()
-    settings = make_settings(tmp_path, tiny_backbone, run={"tracking_uri": uri, "overwrite": True})
-    with pytest.raises(ValueError, match=uri) as caught:
-        create_or_resume_run(settings)
-    assert "\n" not in str(caught.value)
-    assert (old / "results.json").exists()
+    monkeypatch.setattr(directory, "start_run", lambda *_: "an id")
+    settings = make_settings(
+        folder, "", run={"overwrite": True}, cluster={"storage_path": f"{folder}/storage"}
+    )
+    run_dir, run_id = create_or_resume_run(settings)
+    assert (run_dir / ".mlflow_run_id").read_text() == run_id + "\n"
+    stored = [path.relative_to(folder).as_posix() for path in (folder / "storage/run").rglob("*")]
+    assert sorted(stored) == [f"storage/run/run{name}" for name in ("", "/.mlflow_run_id", "/config.yaml")]

@@ -1,4 +1,4 @@
-"""Checkpoints: what is saved comes back, and nothing of another run does."""
+"""A checkpoint restores what was saved, and nothing of another run."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ import torch
 from transformers import AutoTokenizer
 
 from camtl import CaMtlModel
-from pipeline.runs.checkpoints.checkpoint import load_checkpoint, save_checkpoint
+from pipeline.runs.checkpoints.checkpoint import fingerprint_differences, load_checkpoint, save_checkpoint
 from pipeline.sampling.state import SamplerState
 from pipeline.training.learner import make_optimizer, make_schedule
 from tests.toy import make_job, make_model, make_rows, padded
@@ -39,11 +39,10 @@ def parts(seed: int) -> dict[str, Any]:
     return {"model": model, "optimizer": optimizer, "schedule": schedule}
 
 
-def save(folder: Path, tokenizer_dir: str, **changes: Any) -> dict[str, Any]:
+def save(folder: Path, tokenizer_dir: str) -> dict[str, Any]:
     saved = parts(1)
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_dir)
-    arguments = {**saved, "tokenizer": tokenizer, "state": STATE, "fingerprint": FINGERPRINT}
-    save_checkpoint(folder, **{**arguments, **changes})
+    save_checkpoint(folder, **saved, tokenizer=tokenizer, state=STATE, fingerprint=FINGERPRINT)
     return saved
 
 
@@ -61,67 +60,60 @@ def test_everything_comes_back_bit_for_bit(tmp_path: Path, tokenizer_dir: str) -
             assert torch.equal(right["state"][number][name], value), (number, name)
 
 
-def test_the_model_folder_stands_on_its_own(tmp_path: Path, tokenizer_dir: str) -> None:
+def test_the_model_folder_loads_alone(tmp_path: Path, tokenizer_dir: str) -> None:
     saved = save(tmp_path, tokenizer_dir)
     model = CaMtlModel.from_pretrained(tmp_path / "model")
     assert model.config.tasks == saved["model"].config.tasks
-    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
-    assert (
-        tokenizer("the cat")["input_ids"]
-        == AutoTokenizer.from_pretrained(tokenizer_dir)("the cat")["input_ids"]
-    )
+    ids = [
+        AutoTokenizer.from_pretrained(one)("the cat")["input_ids"]
+        for one in (tmp_path / "model", tokenizer_dir)
+    ]
+    assert ids[0] == ids[1]
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "clauses"),
     [
-        ({"tasks": ["three", "two", "four"]}, "task 'score' was removed, task 'four' was added"),
-        ({"tasks": ["three", "two"], "sizes": [40, 9]}, "task 'score' was removed"),
+        ({"tasks": ["three", "two", "four"]}, ["task 'score' was removed", "task 'four' was added"]),
+        ({"tasks": ["three", "two"], "sizes": [40, 9]}, ["task 'score' was removed"]),
         (
             {"tasks": ["two", "three", "score"], "sizes": [9, 40, 24]},
-            r"tasks were \['three', 'two', 'score'\], are \['two', 'three', 'score'\]",
+            ["tasks were ['three', 'two', 'score'], are ['two', 'three', 'score']"],
         ),
-        ({"sizes": [40, 9, 25]}, "task 'score' had 24 rows, has 25"),
-        ({"seed": 9, "max_steps": 5}, "seed was 3, is 9, max_steps was 8, is 5"),
-        ({"batch_size": 16}, "batch_size was 8, is 16"),
-        ({"smoothing": 0.75}, "smoothing was 0.5, is 0.75"),
-        (
-            {"options": {**FINGERPRINT["options"], "max_epochs": 2.0}},
-            r"options.max_epochs was None, is 2\.0",
-        ),
+        ({"sizes": [40, 9, 25]}, ["task 'score' had 24 rows, has 25"]),
+        ({"seed": 9, "max_steps": 5}, ["max_steps was 8, is 5", "seed was 3, is 9"]),
+        ({"options": {**FINGERPRINT["options"], "max_epochs": 2.0}}, ["options.max_epochs was None, is 2.0"]),
         (
             {"selection": {**FINGERPRINT["selection"], "copy_from": {}, "dropout": True}},
-            r"selection.copy_from.2 was 0, is None, selection.dropout was False, is True",
+            ["selection.copy_from.2 was 0, is None", "selection.dropout was False, is True"],
         ),
+        ({"new_setting": 1}, ["new_setting was None, is 1"]),
+        ({}, []),
     ],
-    ids=lambda value: "" if isinstance(value, str) else "+".join(value),
+    ids=lambda value: "" if isinstance(value, list) else "+".join(value),
 )
-def test_a_checkpoint_of_another_run_is_refused(
-    tmp_path: Path, tokenizer_dir: str, changes: dict[str, Any], told: str
-) -> None:
-    save(tmp_path, tokenizer_dir)
-    fresh = parts(2)
-    before = {key: tensor.clone() for key, tensor in fresh["model"].state_dict().items()}
-    with pytest.raises(
-        ValueError, match=f"belongs to another run: {told}; resume with the saved settings"
-    ) as caught:
-        load_checkpoint(tmp_path, **fresh, fingerprint={**FINGERPRINT, **changes})
-    assert "\n" not in str(caught.value)
-    assert all(torch.equal(before[key], tensor) for key, tensor in fresh["model"].state_dict().items())
+def test_differences_of_fingerprints_are_named(changes: dict[str, Any], clauses: list[str]) -> None:
+    saved = json.loads(json.dumps(FINGERPRINT)) | {"removed_setting": 1}
+    assert sorted(fingerprint_differences(saved, {**FINGERPRINT, **changes})) == sorted(clauses)
 
 
 @pytest.mark.parametrize(
-    "text", [None, "", '{"sampler": {"step": 1', '{"sampler": {}, "fingerprint": {}}', "[]"]
+    "text", [None, "", '{"sampler": {"step": 1', '{"sampler": {}, "fingerprint": {}}', "[]", "another run"]
 )
-def test_a_state_that_cannot_be_read_is_refused(tmp_path: Path, tokenizer_dir: str, text: str | None) -> None:
+def test_a_state_that_is_unreadable_or_of_another_run_restores_nothing(
+    tmp_path: Path, tokenizer_dir: str, text: str | None
+) -> None:
     save(tmp_path, tokenizer_dir)
-    (tmp_path / "state.json").unlink()
-    if text is not None:
+    fresh, fingerprint, problem = parts(2), FINGERPRINT, r": state\.json cannot be read \("
+    before = {key: tensor.clone() for key, tensor in fresh["model"].state_dict().items()}
+    if text == "another run":
+        fingerprint = {**FINGERPRINT, "seed": 9}
+        problem = " belongs to another run: seed was 3, is 9; resume with the saved settings"
+    elif text is None:
+        (tmp_path / "state.json").unlink()
+    else:
         (tmp_path / "state.json").write_text(text)
-    with pytest.raises(ValueError, match=rf"checkpoint {tmp_path}: state.json cannot be read \(") as caught:
-        load_checkpoint(tmp_path, **parts(2), fingerprint=FINGERPRINT)
+    with pytest.raises(ValueError, match=f"checkpoint {tmp_path}{problem}") as caught:
+        load_checkpoint(tmp_path, **fresh, fingerprint=fingerprint)
     assert "\n" not in str(caught.value)
-
-
-def test_a_fingerprint_is_the_same_after_json() -> None:
-    assert json.loads(json.dumps(FINGERPRINT)) == FINGERPRINT
+    assert all(torch.equal(before[key], tensor) for key, tensor in fresh["model"].state_dict().items())
