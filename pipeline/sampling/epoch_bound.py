@@ -13,10 +13,9 @@ TINY = 1e-12  # weight of a task whose weight is 0: it takes only what the caps 
 def bound_epochs(weights: Floats, sizes: Floats, drawn: Floats, rows_left: int, max_epochs: float) -> Floats:
     """Computes shares of the rows still to be drawn with which no task exceeds `max_epochs`.
 
-    A task's remaining rows are spread over the rest of the run: its share is at most (remaining rows) /
-    `rows_left`. What the bound cuts off goes to the other tasks in proportion to their weights. A run that is
-    longer than the bounds of all tasks together raises the bound for all alike, so that every task ends with
-    the same number of epochs.
+    A task's remaining rows are spread over the rest of the run: its share is at most (remaining rows) / `rows_left`.
+    What the bound cuts off goes to the other tasks in proportion to their weights. In a run that is longer than the
+    bounds of all tasks together, every task ends with the same number of epochs.
 
     Args:
         weights: shares under the policy, [T].

@@ -26,15 +26,10 @@ class RowSet(Protocol):
 
 @dataclass(frozen=True)
 class RowGroups:
-    """A prepared split on disk. It reads only the row groups of the requested rows, one at a time.
-
-    Attributes:
-        files: in order.
-        ends: index after the last row of each file.
-    """
+    """A prepared split on disk. It reads only the row groups of the requested rows, one at a time."""
 
     files: tuple[str, ...]
-    ends: tuple[int, ...]
+    ends: tuple[int, ...]  # index after the last row of each file
 
     @staticmethod
     def of(split: PreparedSplit) -> RowGroups:
@@ -48,11 +43,9 @@ class RowGroups:
             ValueError: a file is missing, corrupt or truncated.
         """
         rows, order = np.unique(indices.to_numpy(), return_inverse=True)
-        file_of_row = np.searchsorted(self.ends, rows, side="right")
-        parts = []
-        for number in np.unique(file_of_row).tolist():
-            first = self.ends[number - 1] if number else 0
-            parts += _read_rows(self.files[number], rows[file_of_row == number] - first)
+        parts = [
+            part for file, inside in _split(rows, self.ends) for part in _read_rows(self.files[file], inside)
+        ]
         return pa.concat_tables(parts).take(pa.array(order))
 
 
@@ -60,27 +53,21 @@ def _read_rows(path: str, rows: Ints) -> list[pa.Table]:
     """Rows of a file, ascending; one table for each of their row groups."""
     with open_prepared(path) as file:
         sizes = [file.metadata.row_group(index).num_rows for index in range(file.num_row_groups)]
-        ends = np.cumsum(sizes)
-        group_of_row = np.searchsorted(ends, rows, side="right")
         return [
-            file.read_row_group(group, use_threads=False).take(
-                pa.array(rows[group_of_row == group] - (ends[group] - sizes[group]))
-            )
-            for group in np.unique(group_of_row).tolist()
+            file.read_row_group(group, use_threads=False).take(pa.array(inside))
+            for group, inside in _split(rows, list(accumulate(sizes)))
         ]
 
 
+def _split(rows: Ints, ends: Sequence[int]) -> Iterator[tuple[int, Ints]]:
+    """Yields (part, indices in the part) of ascending rows, for parts that end before these rows."""
+    part_of_row = np.searchsorted(ends, rows, side="right")
+    for part in np.unique(part_of_row).tolist():
+        yield part, rows[part_of_row == part] - (ends[part - 1] if part else 0)
+
+
 def fetch_rows(row_sets: Mapping[int, RowSet], task: Ints, row: Ints) -> pa.Table:
-    """Reads rows of several tasks.
-
-    Args:
-        row_sets: the rows of each task id that occurs.
-        task: task id of each requested row, [n].
-        row: index of each requested row in its task's rows, [n].
-
-    Returns:
-        The prepared columns and `task`; n rows in the order of the request.
-    """
+    """Reads row `row[i]` of task `task[i]` for every i, in this order: the prepared columns and `task`."""
     parts, positions = [], []
     for task_id in np.unique(task):
         wanted = np.flatnonzero(task == task_id)

@@ -13,6 +13,8 @@ import numpy as np
 
 from pipeline.sampling.arrays import Floats
 
+COLUMNS = ("cursors", "planned_from", "plan_next_from", "uncertainty")  # [T] each
+
 
 @dataclass(frozen=True, kw_only=True)
 class SamplerState:
@@ -27,8 +29,8 @@ class SamplerState:
         uncertainty: smoothed mean uncertainty now, NaN for a task never measured, [T].
     """
 
-    step: int
-    round_start: int
+    step: int = 0
+    round_start: int = 0
     cursors: tuple[int, ...]
     planned_from: tuple[float, ...]
     plan_next_from: tuple[float, ...]
@@ -39,32 +41,22 @@ class SamplerState:
         """The state before the first step: nothing drawn, nothing measured."""
         unknown = (math.nan,) * num_tasks
         return SamplerState(
-            step=0,
-            round_start=0,
-            cursors=(0,) * num_tasks,
-            planned_from=unknown,
-            plan_next_from=unknown,
-            uncertainty=unknown,
+            cursors=(0,) * num_tasks, planned_from=unknown, plan_next_from=unknown, uncertainty=unknown
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Numbers and lists for JSON; NaN becomes null."""
-        return {
-            name: [None if math.isnan(number) else number for number in value]
-            if isinstance(value, tuple)
-            else value
-            for name, value in asdict(self).items()
-        }
+        fields = asdict(self)
+        for name in COLUMNS:
+            fields[name] = [None if math.isnan(number) else number for number in fields[name]]
+        return fields
 
     @staticmethod
     def from_dict(fields: Mapping[str, Any]) -> "SamplerState":
         """The inverse of `to_dict`."""
-        columns: dict[str, Any] = {
-            name: tuple(math.nan if number is None else number for number in value)
-            if isinstance(value, list)
-            else value
-            for name, value in fields.items()
-        }
+        columns: dict[str, Any] = dict(fields)
+        for name in COLUMNS:
+            columns[name] = tuple(math.nan if number is None else number for number in columns[name])
         return SamplerState(**columns)
 
 
@@ -93,13 +85,17 @@ def next_round(state: SamplerState, drawn: Sequence[int]) -> SamplerState:
     )
 
 
-def mean_uncertainties(sums: Floats, candidates: Floats, tasks: Sequence[str]) -> Floats:
+def mean_uncertainties(
+    sums: Floats, candidates: Floats, tasks: Sequence[str], copy_from: Mapping[int, int | None]
+) -> Floats:
     """Computes each task's mean uncertainty in a step, [T]; NaN for a task without candidates.
 
     Args:
         sums: summed uncertainties over all ranks, [T].
         candidates: number of summands, [T].
         tasks: names, [T].
+        copy_from: {task without an entropy: the task whose mean it takes}; without one it takes the mean of the
+            tasks with an entropy. The published code copies MRPC's scores to STS-B.
 
     Raises:
         ValueError: a sum is not finite, because the model's predictions are not.
@@ -110,19 +106,11 @@ def mean_uncertainties(sums: Floats, candidates: Floats, tasks: Sequence[str]) -
             f"the predictions for task {', '.join(map(repr, diverged))} are not finite: the training diverged; "
             "lower train.learning_rate, or use --train.precision fp32"
         )
-    return np.where(candidates > 0, sums / np.maximum(candidates, 1), np.nan)
-
-
-def copy_means(means: Floats, copy_from: Mapping[int, int | None]) -> Floats:
-    """Replaces the means of tasks without an entropy: by their source's, or by the mean of all other tasks.
-
-    The published code copies MRPC's scores to STS-B in the same way.
-    """
-    filled = means.copy()
+    means = np.where(candidates > 0, sums / np.maximum(candidates, 1), np.nan)
     measured = [task for task in range(len(means)) if task not in copy_from and np.isfinite(means[task])]
     rest = float(means[measured].mean()) if measured else math.nan
+    filled = means.copy()
     for target, source in copy_from.items():
         if np.isfinite(means[target]):
-            known = source is not None and np.isfinite(means[source])
-            filled[target] = means[source] if known else rest
+            filled[target] = rest if source is None or np.isnan(means[source]) else means[source]
     return filled

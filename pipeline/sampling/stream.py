@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from camtl.token_rows import TokenRows
 from pipeline.sampling.batches import Fetch
 from pipeline.sampling.plan import Plan
+from pipeline.sampling.state import SamplerState
 
 
 @dataclass
@@ -15,22 +16,19 @@ class CandidateStream:
     """Rounds in the order of their requests, planned and fetched in the background.
 
     Every rank plans the complete round: 5 ms for 10,000 rows, half a second for a thousand workers.
-
-    Attributes:
-        fetch: fetches a rank's part of a plan.
-        seconds_waited: time spent waiting for rows so far.
     """
 
     fetch: Fetch
-    seconds_waited: float = 0.0
+    rank: int = 0
+    seconds_waited: float = 0.0  # for rows, so far
     _pending: list[Future[tuple[Plan, list[TokenRows]]]] = field(default_factory=list)
     _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "fetch"))
 
-    def request(self, make_plan: Callable[[], Plan]) -> None:
-        """Starts to plan and fetch a round, after those requested before it."""
+    def request(self, make_plan: Callable[[SamplerState], Plan], state: SamplerState) -> None:
+        """Starts to plan and fetch this rank's part of a round, in the steps after `state`."""
 
         def plan_and_fetch() -> tuple[Plan, list[TokenRows]]:
-            plan = make_plan()
+            plan = make_plan(state).of_rank(self.rank, after_step=state.step)
             return plan, self.fetch(plan)
 
         self._pending.append(self._thread.submit(plan_and_fetch))

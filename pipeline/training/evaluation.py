@@ -34,17 +34,13 @@ class EvalSet:
     @staticmethod
     def of_tables(tasks: Sequence[str], evals: Mapping[str, Mapping[str, pa.Table]]) -> "list[EvalSet]":
         """Every split of {task: {split: prepared table}}; the ids are indices in `tasks`."""
-        return [
-            EvalSet.from_table(list(tasks).index(task), split, table)
-            for task, splits in evals.items()
-            for split, table in splits.items()
-        ]
-
-    @staticmethod
-    def from_table(task: int, split: str, table: pa.Table) -> "EvalSet":
-        """The rows of a prepared table."""
-        rows = to_token_rows(table.append_column("task", pa.array([task] * table.num_rows)))
-        return EvalSet(task, split, rows, references(table))
+        sets = []
+        for name, splits in evals.items():
+            task = list(tasks).index(name)
+            for split, table in splits.items():
+                rows = to_token_rows(table.append_column("task", pa.array([task] * table.num_rows)))
+                sets.append(EvalSet(task, split, rows, references(table)))
+        return sets
 
 
 def references(table: pa.Table) -> list[Reference]:
@@ -54,12 +50,7 @@ def references(table: pa.Table) -> list[Reference]:
 
 
 def predict_all(model: CaMtlModel, sets: Sequence[EvalSet], precision: Precision) -> Predictions | None:
-    """Predicts every row of every set, split among the ranks of the process group.
-
-    Args:
-        model: the model; put into evaluation mode.
-        sets: the same on every rank.
-        precision: device and number format.
+    """Predicts every row of every set in evaluation mode, split among the ranks; all pass the same sets.
 
     Returns:
         On rank 0 {task: {split: (predictions, references)}} in the sets' order of rows; None elsewhere.

@@ -23,9 +23,6 @@ class TrainJob:
         smoothing: weight of the old value in the tasks' mean uncertainties.
         batch_size: rows trained per step over all ranks.
         gradient_accumulation: micro-batches of a rank's rows.
-        gradient_checkpointing, compile: how the encoder runs; they do not change what is computed.
-        learning_rate, new_parameters_learning_rate, warmup_proportion, weight_decay, max_grad_norm:
-            of the optimiser.
         precision: `auto` (bf16 if the device has it), `bf16` or `fp32`.
         eval_every, checkpoint_every: in steps; None is after the last step only.
         evaluate_elsewhere: other processes evaluate the checkpoints while training continues.

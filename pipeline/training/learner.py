@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, field
 
 import numpy as np
 import torch
@@ -51,11 +52,7 @@ def make_optimizer(
 ) -> AdamW:
     """Returns AdamW over the parameters that are not frozen; norms and biases do not decay.
 
-    Args:
-        model: the model.
-        learning_rate: peak rate of the pretrained weights.
-        new_parameters_learning_rate: peak rate of conditional parts and heads.
-        weight_decay: decay of weight matrices.
+    Conditional parts and heads have their own peak rate, `new_parameters_learning_rate`.
     """
     groups: dict[tuple[bool, bool], list[Tensor]] = {}
     for name, parameter in model.named_parameters():
@@ -80,32 +77,25 @@ def make_schedule(optimizer: Optimizer, max_steps: int, warmup_proportion: float
     return get_linear_schedule_with_warmup(optimizer, round(max_steps * warmup_proportion), max_steps)
 
 
+@dataclass
 class Learner:
     """Model, optimiser and schedule of one rank."""
 
-    def __init__(
-        self,
-        model: CaMtlModel,
-        optimizer: Optimizer,
-        schedule: LambdaLR,
-        precision: Precision,
-        *,
-        max_grad_norm: float,
-        gradient_accumulation: int,
-        task_factors: Sequence[float] | None = None,
-    ) -> None:
-        self.model = model
-        self.optimizer = optimizer
-        self.schedule = schedule
-        self.precision = precision
-        self.tokens = TokenCount()
-        self._max_grad_norm = max_grad_norm
-        self._gradient_accumulation = gradient_accumulation
-        self._factors = np.ones(len(model.config.tasks)) if task_factors is None else np.asarray(task_factors)
+    model: CaMtlModel
+    optimizer: Optimizer
+    schedule: LambdaLR
+    precision: Precision
+    _: KW_ONLY
+    max_grad_norm: float
+    gradient_accumulation: int
+    task_factors: Sequence[float] | None = None  # number of tasks that each counts as in the loss, [T]
+    tokens: TokenCount = field(default_factory=TokenCount)
+
+    def __post_init__(self) -> None:
         self._ddp: DistributedDataParallel | None = None
         if world_size() > 1:
             self._ddp = DistributedDataParallel(
-                model, forward_sync_buffers=False, gradient_as_bucket_view=True
+                self.model, forward_sync_buffers=False, gradient_as_bucket_view=True
             )
 
     def step(self, rows: TokenRows, rows_per_task: Floats) -> tuple[Tensor, Tensor]:
@@ -123,12 +113,10 @@ class Learner:
             Summed loss [T] and summed normalised entropy [T] of this rank's rows of each task, on the device.
         """
         self.model.train()
-        present = self._factors * (rows_per_task > 0)
-        weights = (
-            present / present.sum() / np.maximum(rows_per_task, 1)
-        )  # of one row of each task in the loss
+        present = np.asarray(self.task_factors or 1.0) * (rows_per_task > 0)
+        weights = present / present.sum() / np.maximum(rows_per_task, 1)  # of a task's row in the loss
         losses, entropy = torch.zeros(2, len(rows_per_task), device=self.precision.device)
-        chunks = np.array_split(np.arange(len(rows)), min(self._gradient_accumulation, len(rows)))
+        chunks = np.array_split(np.arange(len(rows)), min(self.gradient_accumulation, len(rows)))
         for chunk in chunks[:-1]:
             with self._ddp.no_sync() if self._ddp else contextlib.nullcontext():
                 self._backward(rows.take(chunk), weights, losses, entropy)
@@ -137,7 +125,7 @@ class Learner:
             rows_per_task == 0
         ):  # AdamW would decay the head even with DDP's zero gradient
             self.model.heads[self.model.config.tasks[task]].zero_grad(set_to_none=True)
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self._max_grad_norm)
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.max_grad_norm)
         self.optimizer.step()
         self.schedule.step()
         self.optimizer.zero_grad(set_to_none=True)

@@ -11,9 +11,9 @@ The way of a batch (CA-MTL, §2.5 and Algorithm 1):
 import contextlib
 import ctypes
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,8 +25,7 @@ from pipeline.runs.checkpoints.checkpoint import NOT_EVALUATED, load_checkpoint,
 from pipeline.runs.records import Records
 from pipeline.sampling.arrays import Floats, Ints
 from pipeline.sampling.batches import Fetch
-from pipeline.sampling.plan import Mixture
-from pipeline.sampling.state import SamplerState, copy_means, mean_uncertainties, next_round, observe
+from pipeline.sampling.state import SamplerState, mean_uncertainties, next_round, observe
 from pipeline.sampling.stream import CandidateStream
 from pipeline.training.distributed import all_reduce_sum, rank, share, world_size
 from pipeline.training.evaluation import EvalSet, measure, predict_all
@@ -34,19 +33,13 @@ from pipeline.training.job import TrainJob
 from pipeline.training.learner import Learner, build_learner
 from pipeline.training.record_buffer import RecordBuffer
 from pipeline.training.scoring import Precision, TokenCount, uncertainties
-from pipeline.training.selection import task_sums
 from pipeline.training.watchdog import mark_progress
 
 ASK_SECONDS = 1.0  # training time between checks for a preemption; each check synchronises all ranks
 FIRST_ASK_STEPS = 5  # steps between checks before any step was timed
-Save = Callable[[Path], None]
-
-
-class Report(Protocol):
-    """Receives a rank's records, and rank 0's checkpoints; every rank calls it equally often."""
-
-    def __call__(self, records: Records, save: Save | None, metrics: dict[str, Any] | None) -> None:
-        """`metrics` comes with a checkpoint, on every rank; `save`, on rank 0, writes it into an empty folder."""
+Save = Callable[[Path], None]  # writes a checkpoint into an empty folder
+# Called equally often by every rank. The metrics come with a checkpoint, on every rank; `Save` on rank 0 only.
+Report = Callable[[Records, Save | None, dict[str, Any] | None], None]
 
 
 def train_on_rank(
@@ -74,11 +67,12 @@ def train_on_rank(
     """
     mark_progress("building the model")
     job = replace(job, mixture=replace(job.mixture, world_size=world_size()))
-    stream = CandidateStream(fetch)
+    stream = CandidateStream(fetch, rank())
     try:
+        state = SamplerState.initial(len(job.tasks))
         if resume_from is None:  # the first rows are fetched while the model is built
-            request_current(stream, job.mixture, SamplerState.initial(len(job.tasks)))
-        learner, state = build_learner(job, device), SamplerState.initial(len(job.tasks))
+            stream.request(job.mixture.current, state)
+        learner = build_learner(job, device)
         if resume_from is not None:
             state = load_checkpoint(
                 resume_from,
@@ -87,77 +81,57 @@ def train_on_rank(
                 schedule=learner.schedule,
                 fingerprint=job.fingerprint(),
             )
-            request_current(stream, job.mixture, state)
+            stream.request(job.mixture.current, state)
         tokenizer = AutoTokenizer.from_pretrained(resolve_backbone(job.tokenizer))
-        trainer = RankTrainer(job, learner, tokenizer, eval_sets, stream, state, notes)
-        train_rounds(trainer, stream, report, preempted)
+        trainer = RankTrainer(job, learner, tokenizer, eval_sets, stream, state, list(notes))
+        trainer.train(report, preempted)
     finally:
         stream.close()
 
 
-def request_current(stream: CandidateStream, mixture: Mixture, state: SamplerState) -> None:
-    """Requests this rank's rows in the remaining steps of the round that contains `state`."""
-    stream.request(lambda: mixture.current(state).of_rank(rank(), after_step=state.step))
-
-
-def request_upcoming(stream: CandidateStream, mixture: Mixture, state: SamplerState) -> None:
-    """Requests this rank's rows in the round after the one that contains `state`."""
-    stream.request(lambda: mixture.upcoming(state).of_rank(rank()))
-
-
-def train_rounds(
-    trainer: "RankTrainer", stream: CandidateStream, report: Report, preempted: Callable[[], bool]
-) -> None:
-    """Trains round by round to the last step; the first round is requested already."""
-    mixture, warned = trainer.job.mixture, False
-    mark_progress("waiting for the first rows")
-    stream.wait_for_first()
-    trainer.records.start_clock()
-    while trainer.state.step < mixture.max_steps:
-        request_upcoming(stream, mixture, trainer.state)
-        last_step = trainer.state.round_start + mixture.steps(trainer.state.round_start)
-        mark_progress(f"waiting for the rows of the steps after {trainer.state.step}")
-        plan, steps = stream.next_round()
-        for candidates in steps:
-            trainer.step(candidates, plan.weights)
-            step = trainer.state.step
-            if step == last_step:
-                trainer.state = next_round(trainer.state, plan.drawn.tolist())
-            leaving = not warned and step % trainer.ask_steps == 0 and preempted()
-            if leaving:
-                warned = True
-                trainer.notes.append(f"a node is to be taken away: saving a checkpoint of step {step}")
-            save = trainer.checkpoint_due() or leaving
-            if step == last_step or save:
-                with trainer.records.clock_stopped():
-                    trainer.hand_over_records(report, save=save)
-
-
+@dataclass
 class RankTrainer:
     """Trains one rank: what it holds between steps, and what it does in each."""
 
-    def __init__(
-        self,
-        job: TrainJob,
-        learner: Learner,
-        tokenizer: PreTrainedTokenizerBase,
-        eval_sets: Sequence[EvalSet],
-        stream: CandidateStream,
-        state: SamplerState,
-        notes: Sequence[str] = (),
-    ) -> None:
-        self.job = job
-        self.learner = learner
-        self.tokenizer = tokenizer
-        self.eval_sets = eval_sets
-        self.state = state
-        self.notes = list(notes)
-        self.ask_steps = FIRST_ASK_STEPS
-        self.scoring = Precision.of(learner.precision.device)
-        self.scored = TokenCount()
-        self.records = RecordBuffer(
-            len(job.tasks), (learner.tokens, self.scored), stream, self.scoring.device, resumed_at=state.step
-        )
+    job: TrainJob
+    learner: Learner
+    tokenizer: PreTrainedTokenizerBase
+    eval_sets: Sequence[EvalSet]
+    stream: CandidateStream
+    state: SamplerState
+    notes: list[str] = field(default_factory=list)  # events for the next report
+    ask_steps: int = FIRST_ASK_STEPS  # between checks for a preemption
+
+    def __post_init__(self) -> None:
+        device = self.learner.precision.device
+        self.scoring, self.scored = Precision.of(device), TokenCount()
+        token_counts = (self.learner.tokens, self.scored)
+        self.records = RecordBuffer(len(self.job.tasks), token_counts, self.stream, device, self.state.step)
+
+    def train(self, report: Report, preempted: Callable[[], bool] = lambda: False) -> None:
+        """Trains round by round to the last step; the current round is requested already."""
+        mixture, warned = self.job.mixture, False
+        mark_progress("waiting for the first rows")
+        self.stream.wait_for_first()
+        self.records.start_clock()
+        while self.state.step < mixture.max_steps:
+            self.stream.request(mixture.upcoming, self.state)
+            last_step = self.state.round_start + mixture.steps(self.state.round_start)
+            mark_progress(f"waiting for the rows of the steps after {self.state.step}")
+            plan, steps = self.stream.next_round()
+            for candidates in steps:
+                self.step(candidates, plan.weights)
+                step = self.state.step
+                if step == last_step:
+                    self.state = next_round(self.state, plan.drawn.tolist())
+                leaving = not warned and step % self.ask_steps == 0 and preempted()
+                if leaving:
+                    warned = True
+                    self.notes.append(f"a node is to be taken away: saving a checkpoint of step {step}")
+                save = self.checkpoint_due() or leaving
+                if step == last_step or save:
+                    with self.records.clock_stopped():
+                        self.hand_over_records(report, save=save)
 
     def step(self, candidates: TokenRows, weights: Floats) -> None:
         """Chooses rows among this rank's candidates and trains on them; `weights` [T] are the round's."""
@@ -167,17 +141,17 @@ class RankTrainer:
         seeds = np.random.SeedSequence([job.mixture.seed, step, rank()])
         torch.manual_seed(int(seeds.generate_state(1)[0]))
         entropy, rows = self._choose(candidates)
-        sums = task_sums(entropy, candidates.task_ids, rows.task_ids, len(job.tasks))
-        uncertainty, drawn, trained = all_reduce_sum(sums, device)
+        scores = np.zeros(len(candidates)) if entropy is None else entropy.double().numpy()
+        summands = ((candidates, scores), (candidates, None), (rows, None))
+        sums = [np.bincount(part.task_ids, values, len(job.tasks)) for part, values in summands]
+        uncertainty, drawn, trained = all_reduce_sum(np.stack(sums), device)
         losses, trained_entropy = self.learner.step(rows, trained)
         if entropy is None:  # nothing was scored: the uncertainties are those of the trained rows
             uncertainty = all_reduce_sum(trained_entropy.double().cpu().numpy(), device)
-        means = mean_uncertainties(uncertainty, drawn, job.mixture.tasks)
-        means = copy_means(means, job.selection.copy_from)
+        means = mean_uncertainties(uncertainty, drawn, job.mixture.tasks, job.selection.copy_from)
         self.state = observe(self.state, means, job.smoothing)
         mix = {"weight": weights, "mean_uncertainty": means, "candidates": drawn, "trained": trained}
-        scored_rows = 0 if entropy is None else int(drawn.sum())
-        self.records.add(step, mix, rows, losses, scored_rows=scored_rows)
+        self.records.add(step, mix, rows, losses, scored=entropy is not None)
 
     def _choose(self, candidates: TokenRows) -> tuple[torch.Tensor | None, TokenRows]:
         """The candidates' entropy, None if they are not scored, and this rank's share of the batch.

@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,25 +21,18 @@ from pipeline.training.scoring import TokenCount
 Columns = dict[str, NDArray[Any]]
 
 
+@dataclass
 class RecordBuffer:
     """Counts, sums and tables of the steps since the last report. T tasks."""
 
-    def __init__(
-        self,
-        num_tasks: int,
-        token_counts: Sequence[TokenCount],
-        stream: CandidateStream,
-        device: torch.device,
-        *,
-        resumed_at: int,
-    ) -> None:
-        """Starts empty; `token_counts` (training, scoring) and `stream` keep counts of their own."""
-        self._num_tasks = num_tasks
-        self._token_counts = token_counts
-        self._stream = stream
-        self._device = device
-        self._resumed_at = resumed_at
-        self._last_step = resumed_at
+    num_tasks: int
+    token_counts: Sequence[TokenCount]  # of training and of scoring
+    stream: CandidateStream
+    device: torch.device
+    last_step: int  # reported so far; at the start the step that the run resumed from
+
+    def __post_init__(self) -> None:
+        self._resumed_at = self.last_step
         self._seconds = 0.0
         self._reported = np.zeros(4)  # of the totals in `take`
         self.start_clock()
@@ -47,9 +41,8 @@ class RecordBuffer:
     def _clear(self) -> None:
         self._mix: list[Columns] = []
         self._rows: list[Columns] = []
-        self._losses = torch.zeros(self._num_tasks, device=self._device)
-        self._loss_rows = np.zeros(self._num_tasks)
-        self._scored = 0
+        self._losses = torch.zeros(self.num_tasks, device=self.device)
+        self._rows_scored = 0
 
     def start_clock(self) -> None:
         """Starts the training time: the model is built and the first rows have arrived."""
@@ -65,7 +58,7 @@ class RecordBuffer:
             self._running_since = time.perf_counter()
 
     def add(
-        self, step: int, mix: Mapping[str, Floats], rows: TokenRows, losses: Tensor, *, scored_rows: int
+        self, step: int, mix: Mapping[str, Floats], rows: TokenRows, losses: Tensor, *, scored: bool
     ) -> None:
         """Records a step.
 
@@ -75,58 +68,53 @@ class RecordBuffer:
                 and `trained` rows, [T] each.
             rows: rows that this rank trained on.
             losses: summed loss of this rank's rows of each task, [T].
-            scored_rows: rows scored by all ranks.
+            scored: the candidates were scored.
         """
         counts = {name: mix[name].astype(np.int64) for name in ("candidates", "trained")}
-        steps = np.full(self._num_tasks, step)
-        self._mix.append({"step": steps, "task": np.arange(self._num_tasks), **mix, **counts})
+        steps = np.full(self.num_tasks, step)
+        self._mix.append({"step": steps, "task": np.arange(self.num_tasks), **mix, **counts})
         numbers = {"step": np.full(len(rows), step), "rank": np.full(len(rows), rank())}
         self._rows.append({**numbers, "task": rows.task_ids, "row_id": rows.row_ids})
         self._losses += losses
-        self._loss_rows += np.bincount(rows.task_ids, minlength=self._num_tasks)
-        self._scored += scored_rows
+        self._rows_scored += int(mix["candidates"].sum()) if scored else 0
 
     def take(self, step: int, scores: dict[str, Any] | None) -> Records:
-        """Returns the records since the last call, summed over the ranks, and clears the buffer.
+        """Returns the records up to `step`, summed over the ranks, which call this together; clears the buffer.
 
-        Every rank must call this together.
-
-        Args:
-            step: the last step of the records.
-            scores: of an evaluation after that step, on rank 0.
+        `scores` are of an evaluation after that step, on rank 0.
         """
-        computed = sum(count.computed for count in self._token_counts)
-        real = sum(count.real for count in self._token_counts)
-        totals = np.array([self._seconds, self._stream.seconds_waited, computed, real])
-        losses = self._losses.double().cpu().numpy()
-        sums = np.concatenate([totals - self._reported, losses, self._loss_rows])
-        sums = all_reduce_sum(sums, self._device)
+        computed = sum(count.computed for count in self.token_counts)
+        real = sum(count.real for count in self.token_counts)
+        totals = np.array([self._seconds, self.stream.seconds_waited, computed, real])
+        rows = _concatenate(self._rows)
+        row_counts = np.bincount(rows["task"], minlength=self.num_tasks)
+        parts = (totals - self._reported, self._losses.double().cpu().numpy(), row_counts)
+        sums = all_reduce_sum(np.concatenate(parts), self.device)
         self._reported = totals
         seconds, waited = (sums[:2] / world_size()).tolist()
         losses, loss_rows = np.split(sums[4:], 2)
         records = Records(
             resumed_at=self._resumed_at,
-            first_step=self._last_step + 1,
+            first_step=self.last_step + 1,
             last_step=step,
             seconds=seconds,
-            rows=_concatenate(self._rows),
+            rows=rows,
         )
         if rank() == 0:
             records.mix = _concatenate(self._mix)
             records.summary = {
                 "seconds": seconds,
                 "seconds_waited": waited,
-                # of this attempt, evaluation and saving included
-                "elapsed": time.perf_counter() - self._began,
+                "elapsed": time.perf_counter() - self._began,  # evaluation and saving included
                 "tokens_computed": sums[2],
                 "tokens_real": sums[3],
-                "rows_scored": self._scored,
+                "rows_scored": self._rows_scored,
                 "rows_trained": int(loss_rows.sum()),
                 "loss_sums": losses.tolist(),
                 "loss_rows": loss_rows.tolist(),
                 "scores": scores,
             }
-        self._last_step = step
+        self.last_step = step
         self._clear()
         return records
 

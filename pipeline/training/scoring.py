@@ -1,6 +1,5 @@
 """The model's predictions without gradients, which score candidates and evaluate checkpoints. n rows."""
 
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -10,7 +9,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from camtl import CaMtlModel, PackedBatch, TokenRows
-from pipeline.sampling.arrays import Ints
 from pipeline.training.distributed import has_bfloat16
 
 
@@ -48,16 +46,17 @@ class TokenCount:
 def uncertainties(
     model: CaMtlModel, rows: TokenRows, precision: Precision, tokens: TokenCount | None = None
 ) -> Tensor:
-    """Computes the normalised entropy of every row (paper eq. 7), on the host, [n].
+    """Computes the normalised entropy of every row (paper eq. 7) in one batch, on the host, [n].
 
-    Args:
-        model: the model, in its current mode (dropout on or off).
-        rows: candidates of any tasks, computed in one batch.
-        precision: device and number format.
-        tokens: counts the computed tokens.
+    The model keeps its mode (dropout on or off); `tokens` counts the computed tokens.
     """
+    batch = PackedBatch.pack(rows)
+    if tokens is not None:
+        tokens.add(batch, rows)
+    batch = batch.to(precision.device)
     entropy = torch.zeros(len(rows), device=precision.device)
-    for batch, _, logits in _forward(model, rows, precision, len(rows), tokens):
+    with precision.autocast():
+        logits = model(packed=batch).logits
         for task, task_rows in batch.rows_by_task.items():
             task_logits = logits[model.config.tasks[task]]
             entropy[task_rows.rows] = model.head(task).row_uncertainty(task_logits, task_rows)
@@ -68,39 +67,23 @@ def uncertainties(
 def predict(
     model: CaMtlModel, rows: TokenRows, precision: Precision, *, batch_rows: int
 ) -> list[list[NDArray[np.float32]]]:
-    """Computes the heads' outputs for every row, in the order of the rows.
-
-    Args:
-        model: the model, in its current mode (dropout on or off).
-        rows: rows of any tasks, [n].
-        precision: device and number format.
-        batch_rows: rows per batch.
+    """Computes the heads' outputs for every row. The model keeps its mode (dropout on or off).
 
     Returns:
         For each row one array: class logits [C], a value [1], scores [choices] or a tagging's logits
         [marked tokens, C]; for a span one array [positions, 2] per window.
     """
-    outputs: list[list[NDArray[np.float32]]] = [[] for _ in range(len(rows))]
-    for batch, numbers, logits in _forward(model, rows, precision, batch_rows, None):
-        for task, task_rows in batch.rows_by_task.items():
-            task_logits = logits[model.config.tasks[task]].float().cpu()
-            arrays = model.head(task).unbatch(task_logits, task_rows.to("cpu"))
-            for row, row_arrays in zip(numbers[task_rows.rows.cpu().numpy()], arrays, strict=True):
-                outputs[row] = row_arrays
-    return outputs
-
-
-def _forward(
-    model: CaMtlModel, rows: TokenRows, precision: Precision, batch_rows: int, tokens: TokenCount | None
-) -> Iterator[tuple[PackedBatch, Ints, dict[str, Tensor]]]:
-    """Yields (batch on the device, indices of its rows, logits by task); several batches are sorted by length."""
+    # Several batches hold rows of similar length.
     order = np.argsort(rows.row_lengths, kind="stable") if len(rows) > batch_rows else np.arange(len(rows))
+    outputs: list[list[NDArray[np.float32]]] = [[] for _ in order]
     for begin in range(0, len(rows), batch_rows):
-        numbers = order[begin : begin + batch_rows]
-        chunk = rows.take(numbers)
-        batch = PackedBatch.pack(chunk)
-        if tokens is not None:
-            tokens.add(batch, chunk)
-        batch = batch.to(precision.device)
+        indices = order[begin : begin + batch_rows]
+        batch = PackedBatch.pack(rows.take(indices)).to(precision.device)
         with precision.autocast():
-            yield batch, numbers, model(packed=batch).logits
+            logits = model(packed=batch).logits
+            for task, task_rows in batch.rows_by_task.items():
+                task_logits = logits[model.config.tasks[task]].float().cpu()
+                arrays = model.head(task).unbatch(task_logits, task_rows.to("cpu"))
+                for index, row_arrays in zip(indices[task_rows.rows.cpu().numpy()], arrays, strict=True):
+                    outputs[index] = row_arrays
+    return outputs

@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from camtl.uncertainty import select_most_uncertain
-from pipeline.sampling.arrays import Floats, Ints
+from pipeline.sampling.arrays import Ints
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,21 +41,3 @@ class Selection:
             surplus="zero" if self.per_task_pool else "mean",
         )
         return chosen.numpy()
-
-
-def task_sums(entropy: Tensor | None, candidates: Ints, trained: Ints, num_tasks: int) -> Floats:
-    """Per task: summed uncertainty, number of candidates and number of trained rows, [3, T].
-
-    Args:
-        entropy: normalised entropy of each candidate; None if nothing was scored.
-        candidates, trained: task ids of this rank's candidates and trained rows.
-        num_tasks: T.
-    """
-    weights = np.zeros(len(candidates)) if entropy is None else entropy.numpy().astype(np.float64)
-    return np.stack(
-        [
-            np.bincount(candidates, weights, num_tasks),
-            np.bincount(candidates, minlength=num_tasks),
-            np.bincount(trained, minlength=num_tasks),
-        ]
-    )

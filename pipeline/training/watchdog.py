@@ -28,9 +28,7 @@ def mark_progress(stage: str) -> None:
 
 
 def run_with_watchdog(work: Callable[[], None], *, who: str, limit: float) -> None:
-    """Runs `work` in a thread, and raises an error in the calling thread if it hangs.
-
-    A hanging thread is abandoned: the calling process must end.
+    """Runs `work` in a thread, and raises its errors in the calling thread.
 
     Args:
         work: calls `mark_progress` at each stage.
@@ -38,8 +36,7 @@ def run_with_watchdog(work: Callable[[], None], *, who: str, limit: float) -> No
         limit: most seconds in one stage.
 
     Raises:
-        HangError: a stage took longer than the limit.
-        BaseException: any error that `work` raised.
+        HangError: a stage took longer than the limit. Its thread still runs: the calling process must end.
     """
     errors: list[BaseException] = []
 

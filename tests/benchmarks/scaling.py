@@ -74,7 +74,7 @@ from pipeline.tasks.embedded.suite import TASKS
 from pipeline.tasks.registry import resolve_tasks
 from pipeline.training.distributed import has_bfloat16, rank, world_size
 from pipeline.training.job import TrainJob
-from pipeline.training.loop import RankTrainer, Report, Save, request_current, train_rounds
+from pipeline.training.loop import RankTrainer, Report, Save
 from pipeline.training.scoring import Precision, TokenCount
 from tests.benchmarks.step import Steps, as_rows, read_tables, time_in_turn
 from tests.prepared_rows import single_encodings
@@ -134,7 +134,7 @@ def worker(config: dict[str, Any]) -> None:
     torch.set_num_threads(1)
     job: TrainJob = config["job"]
     mixture = replace(job.mixture, world_size=world_size())
-    stream = CandidateStream(partial(fetch_with_ray_data, config["sets"]))
+    stream = CandidateStream(partial(fetch_with_ray_data, config["sets"]), rank())
     learner: Any = SleepingLearner(config["seconds"], len(job.tasks))
     tokenizer: Any = SimpleNamespace()
     state = SamplerState.initial(len(job.tasks))
@@ -143,8 +143,8 @@ def worker(config: dict[str, Any]) -> None:
     def report(records: Records, save: Save | None, metrics: dict[str, Any] | None) -> None:
         ray.train.report({"records": records})
 
-    request_current(stream, mixture, state)
-    train_rounds(run, stream, report, lambda: False)
+    stream.request(mixture.current, state)
+    run.train(report)
     stream.close()
     steady = np.asarray(run.ended[ROUND_STEPS - 1 :])
     step_seconds, cpu_seconds = (steady[-1] - steady[0]) / (len(steady) - 1)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from camtl import TokenRows
-from pipeline.sampling.plan import Plan
+from pipeline.sampling.plan import Mixture, Plan
 from pipeline.sampling.state import SamplerState
 from tests.toy import make_job, make_table
 
@@ -13,9 +13,14 @@ SIZES = (40, 9, 24)
 TABLES = [make_table(task, rows) for task, rows in enumerate(SIZES)]
 
 
+def make_mixture(**changes: object) -> Mixture:
+    """Rounds of 3 steps of 16 candidates."""
+    return make_job("", SIZES, **changes).mixture
+
+
 def make_plan(**changes: object) -> Plan:
-    """The first round: 3 steps of 16 candidates."""
-    return make_job("", SIZES, **changes).mixture.current(SamplerState.initial(len(SIZES)))
+    """The first round."""
+    return make_mixture(**changes).current(SamplerState.initial(len(SIZES)))
 
 
 def assert_same(left: Sequence[TokenRows], right: Sequence[TokenRows]) -> None:

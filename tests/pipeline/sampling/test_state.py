@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.sampling.state import SamplerState, copy_means, mean_uncertainties, next_round, observe
+from pipeline.sampling.state import SamplerState, mean_uncertainties, next_round, observe
 
 NAN = float("nan")
 uncertainties = st.tuples(*[st.one_of(st.just(NAN), st.floats(0, 1))] * 3)
@@ -54,26 +54,27 @@ def test_the_next_round_is_planned_from_what_was_known_when_this_one_began() -> 
     assert next_round(state, [3, 4]).to_dict() == expected
 
 
-def test_means_are_over_a_steps_candidates_and_a_diverged_task_is_named() -> None:
-    means = mean_uncertainties(np.asarray([1.5, 0.0, 0.0]), np.asarray([3.0, 0.0, 2.0]), ["a", "b", "c"])
-    np.testing.assert_array_equal(means, [0.5, NAN, 0.0])
-    with pytest.raises(ValueError, match=r"for task 'a', 'c' are not finite: .*; lower train.learning_rate"):
-        mean_uncertainties(np.asarray([NAN, 0.0, np.inf]), np.ones(3), ["a", "b", "c"])
-
-
 @pytest.mark.parametrize(
-    ("means", "copy_from", "expected"),
+    ("sums", "candidates", "copy_from", "expected"),
     [
-        ([0.3, 0.0, 0.9], {1: 2}, [0.3, 0.9, 0.9]),
-        ([0.3, 0.0, 0.9], {1: None}, [0.3, 0.6, 0.9]),  # no source: the mean of the others
-        ([0.3, 0.0, NAN], {1: 2}, [0.3, 0.3, NAN]),  # the source had no candidates
-        ([0.3, NAN, 0.9], {1: 2}, [0.3, NAN, 0.9]),
-        ([0.0, 0.0], {0: None, 1: None}, [NAN, NAN]),
+        ([1.5, 0.0, 0.0], [3, 0, 2], {}, [0.5, NAN, 0.0]),
+        # A task without entropy is as uncertain as its source,
+        ([0.3, 0.0, 0.9], [1, 1, 1], {1: 2}, [0.3, 0.9, 0.9]),
+        # without a source as the others are on average,
+        ([0.3, 0.0, 0.9], [1, 1, 1], {1: None}, [0.3, 0.6, 0.9]),
+        # also where the source had no candidates.
+        ([0.3, 0.0, 0.0], [1, 1, 0], {1: 2}, [0.3, 0.3, NAN]),
+        ([0.3, 0.0, 0.9], [1, 0, 1], {1: 2}, [0.3, NAN, 0.9]),
+        ([0.0, 0.0], [1, 1], {0: None, 1: None}, [NAN, NAN]),
     ],
 )
-def test_a_task_without_entropy_is_as_uncertain_as_its_source(
-    means: list[float], copy_from: dict[int, int | None], expected: list[float]
+def test_means_are_over_a_steps_candidates(
+    sums: list[float], candidates: list[int], copy_from: dict[int, int | None], expected: list[float]
 ) -> None:
-    values = np.asarray(means)
-    np.testing.assert_allclose(copy_means(values, copy_from), expected)
-    np.testing.assert_array_equal(values, means, "the argument is unchanged")
+    means = mean_uncertainties(np.asarray(sums), np.asarray(candidates), "abc"[: len(sums)], copy_from)
+    np.testing.assert_allclose(means, expected)
+
+
+def test_a_diverged_task_is_named() -> None:
+    with pytest.raises(ValueError, match=r"for task 'a', 'c' are not finite: .*; lower train.learning_rate"):
+        mean_uncertainties(np.asarray([NAN, 0.0, np.inf]), np.ones(3), "abc", {})

@@ -8,22 +8,24 @@ import pytest
 from camtl import TokenRows
 from pipeline.sampling.batches import fetch_from_memory
 from pipeline.sampling.plan import Plan
+from pipeline.sampling.state import SamplerState
 from pipeline.sampling.stream import CandidateStream
-from tests.pipeline.sampling.rows import TABLES, make_plan
+from tests.pipeline.sampling.rows import SIZES, TABLES, make_mixture
+
+START = SamplerState.initial(len(SIZES))
 
 
 def test_rounds_come_in_the_order_of_their_requests_and_waiting_is_counted() -> None:
     gate = threading.Event()
-    plans = [make_plan(round_steps=steps) for steps in (3, 1)]
 
     def slow(plan: Plan) -> list[TokenRows]:
-        if plan is plans[0]:
+        if len(plan.row) == 3 * 16:
             assert gate.wait(10)
         return fetch_from_memory(TABLES, plan)
 
     stream = CandidateStream(slow)
-    for plan in plans:
-        stream.request(partial(lambda plan: plan, plan))
+    for steps in (3, 1):
+        stream.request(make_mixture(round_steps=steps).current, START)
     threading.Timer(0.1, gate.set).start()
     assert len(stream.next_round()[1]) == 3
     assert stream.seconds_waited > 0.05
@@ -33,7 +35,7 @@ def test_rounds_come_in_the_order_of_their_requests_and_waiting_is_counted() -> 
 
 def test_waiting_for_the_first_round_is_not_counted() -> None:
     stream = CandidateStream(partial(fetch_from_memory, TABLES))
-    stream.request(make_plan)
+    stream.request(make_mixture().current, START)
     stream.wait_for_first()
     assert stream.seconds_waited == 0.0
     assert len(stream.next_round()[1]) == 3
@@ -45,7 +47,7 @@ def test_an_error_while_fetching_is_raised_where_the_round_is_awaited() -> None:
         raise RuntimeError("a node went away")
 
     stream = CandidateStream(fail)
-    stream.request(make_plan)
+    stream.request(make_mixture().current, START)
     with pytest.raises(RuntimeError, match="a node went away"):
         stream.next_round()
     stream.close()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.training.selection import Selection, task_sums
+from pipeline.training.selection import Selection
 
 
 def make_selection(**changes: object) -> Selection:
@@ -35,9 +35,3 @@ def test_the_most_uncertain_candidates_within_the_bounds_are_chosen(
 ) -> None:
     chosen = make_selection(**changes).choose(torch.tensor(entropy), np.asarray(tasks), k)
     assert sorted(chosen.tolist()) == expected
-
-
-def test_sums_per_task() -> None:
-    sums = task_sums(torch.tensor([0.25, 0.5, 0.75]), np.asarray([1, 0, 1]), np.asarray([1]), 3)
-    assert sums.tolist() == [[0.5, 1.0, 0.0], [1, 2, 0], [0, 1, 0]]
-    assert task_sums(None, np.asarray([1]), np.asarray([1]), 2).tolist() == [[0, 0], [0, 1], [0, 1]]

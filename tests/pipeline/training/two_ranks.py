@@ -30,6 +30,12 @@ STEPS: tuple[tuple[TokenRows, TokenRows], ...] = (
 ACCUMULATIONS = (1, 2)
 
 
+EVALS = {
+    name: {"validation": make_table(task, rows, seed=1)}
+    for (task, name), rows in zip(enumerate(NAMES), (7, 1, 4), strict=True)
+}
+
+
 def learn(rows: list[TokenRows], accumulation: int) -> dict[str, Tensor]:
     """Parameters after steps on these rows of this rank, with the global counts."""
     model = make_model("base")
@@ -56,10 +62,7 @@ def train(backbone: str, **changes: Any) -> list[tuple[Records, dict[str, Any] |
     train_on_rank(
         make_job(backbone, SIZES, eval_every=4, **changes),
         fetch=partial(fetch_from_memory, TABLES),
-        eval_sets=[
-            EvalSet.from_table(task, "validation", make_table(task, rows, seed=1))
-            for task, rows in enumerate((7, 1, 4))
-        ],
+        eval_sets=EvalSet.of_tables(NAMES, EVALS),
         device=CPU,
         report=lambda records, save, metrics: reports.append((records, metrics)),
     )
