@@ -19,9 +19,8 @@ import ray
 from ray._private.internal_api import memory_summary
 
 from camtl import TokenRows
-from pipeline.sampling.plan import Mixture
-from pipeline.sampling.policies import PolicyOptions
 from pipeline.sampling.ray_data import configure_ray_data, make_ray_data_fetch
+from tests.pipeline.sampling.rows import make_mixture
 
 ROOT = Path(__file__).resolve().parents[3]
 ROUNDS = 6
@@ -38,16 +37,12 @@ def main() -> None:
         runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
     )
     configure_ray_data()
-    mixture = Mixture(
+    mixture = make_mixture(
         tasks=tuple(split.task for split in splits),
         sizes=tuple(split.rows for split in splits),
-        policy="uniform",
-        options=PolicyOptions(),
         candidates_per_step=200,
         round_steps=10,
         max_steps=10 * ROUNDS,
-        seed=1,
-        world_size=1,
     )
     fetch = make_ray_data_fetch(splits, None)
     cursors, wrong, distinct = np.zeros(len(splits), dtype=np.int64), 0, set[int]()

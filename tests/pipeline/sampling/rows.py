@@ -1,6 +1,8 @@
 """Three small training splits and a plan over them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -13,12 +15,12 @@ SIZES = (40, 9, 24)
 TABLES = [make_table(task, rows) for task, rows in enumerate(SIZES)]
 
 
-def make_mixture(**changes: object) -> Mixture:
-    """Rounds of 3 steps of 16 candidates."""
-    return make_job("", SIZES, **changes).mixture
+def make_mixture(**changes: Any) -> Mixture:
+    """Rounds of 3 steps of 16 candidates, to step 8."""
+    return replace(make_job("", SIZES).mixture, **changes)
 
 
-def make_plan(**changes: object) -> Plan:
+def make_plan(**changes: Any) -> Plan:
     """The first round."""
     return make_mixture(**changes).current(SamplerState.initial(len(SIZES)))
 

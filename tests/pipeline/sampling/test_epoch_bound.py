@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 from pipeline.sampling.epoch_bound import bound_epochs, epochs_beyond, fill_to_caps
 
+Numbers = list[float] | list[int]
+
 
 def bounded(
-    weights: list[float], sizes: list[int], drawn: list[int], rows_left: int, max_epochs: float
+    weights: Numbers, sizes: Numbers, drawn: Numbers, rows_left: int, max_epochs: float
 ) -> list[float]:
     by_task = [np.asarray(values, dtype=np.float64) for values in (weights, sizes, drawn)]
     shares: list[float] = bound_epochs(by_task[0], by_task[1], by_task[2], rows_left, max_epochs).tolist()
@@ -41,12 +43,7 @@ def bounded(
     ],
 )
 def test_shares_by_hand(
-    weights: list[float],
-    sizes: list[int],
-    drawn: list[int],
-    rows_left: int,
-    max_epochs: float,
-    expected: list[float],
+    weights: Numbers, sizes: Numbers, drawn: Numbers, rows_left: int, max_epochs: float, expected: Numbers
 ) -> None:
     assert bounded(weights, sizes, drawn, rows_left, max_epochs) == pytest.approx(expected)
 

@@ -1,6 +1,5 @@
 """Planned rows from memory and from disk: the same ones in the same order, and of a large split only those."""
 
-import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -123,12 +122,6 @@ def test_labels_are_read_without_the_rows(
 def test_a_splits_size_in_memory_is_known_before_it_is_read(splits: list[PreparedSplit]) -> None:
     for split, table in zip(splits, TABLES, strict=True):
         assert split.bytes == pytest.approx(table.nbytes, abs=128)
-
-
-def test_the_file_names_of_a_billion_rows_are_small() -> None:
-    numbers = range(15_259)
-    files = tuple(f"/shared/prepared/task-0123456789ab/train/part-{number:05d}.parquet" for number in numbers)
-    assert len(pickle.dumps(RowGroups(files, tuple(65_536 * (number + 1) for number in numbers)))) < 2e6
 
 
 def test_a_ray_task_that_fetches_does_not_import_torch() -> None:

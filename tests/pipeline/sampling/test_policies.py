@@ -44,6 +44,8 @@ def weights(
         ("uncertainty", [0.0, 1.0], {"floor": 0.9}, [0.5, 0.5]),
         ("uncertainty", [0.0, 0.0], {}, [0.5, 0.5]),
         ("uncertainty", [NAN, NAN], {}, [0.5, 0.5]),
+        # A task never measured counts as the mean of the others.
+        ("uncertainty", [0.2, NAN, 0.6], {"floor": 0.0}, [1 / 6, 1 / 3, 1 / 2]),
         # A task of factor 3 is drawn as three.
         ("uniform", [0.2, 0.6], {"factors": (1.0, 3.0)}, [1 / 4, 3 / 4]),
         ("size", [0.2, 0.6], {"factors": (1.0, 3.0)}, [0.75, 0.25]),
@@ -53,12 +55,7 @@ def weights(
 def test_weights_by_hand(
     policy: str, means: list[float], options: dict[str, Any], expected: list[float]
 ) -> None:
-    assert weights(policy, [900, 100], means, **options) == pytest.approx(expected)
-
-
-def test_a_task_never_measured_counts_as_the_mean_of_the_others() -> None:
-    found = weights("uncertainty", [5, 5, 5], [0.2, NAN, 0.6], floor=0.0)
-    assert found == pytest.approx([1 / 6, 1 / 3, 1 / 2])
+    assert weights(policy, [900, 100, 50][: len(means)], means, **options) == pytest.approx(expected)
 
 
 @settings(deadline=None)

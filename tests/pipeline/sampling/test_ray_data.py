@@ -8,18 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from pipeline.data.preparation.prepared import PreparedSplit
 from pipeline.data.preparation.schema import ROW_GROUP_ROWS
-from pipeline.experiments.train import train
 from pipeline.sampling import ray_data
 from pipeline.sampling.batches import fetch_from_memory
 from pipeline.sampling.ray_data import fetch_with_ray_data, make_ray_data_fetch
 from tests.pipeline.sampling import larger_than_the_store
 from tests.pipeline.sampling.rows import TABLES, assert_same, make_plan
-from tests.pipeline.small_run import make_settings
 from tests.prepared_rows import single_encodings
 from tests.toy import make_split
 
@@ -49,24 +46,6 @@ def test_a_file_that_becomes_corrupt_during_a_run_is_named(
     with pytest.raises(ValueError, match=r"^prepared file .*part-00001\.parquet is corrupt") as caught:
         fetch(make_plan())
     assert "\n" not in str(caught.value)
-
-
-def test_a_run_trains_on_the_same_rows_whatever_is_kept_in_memory(
-    ray_cluster: None, tmp_path: Path, tiny_backbone: str
-) -> None:
-    tables = []
-    for name, limit in (("memory", None), ("disk", 0)):
-        settings = make_settings(
-            tmp_path,
-            tiny_backbone,
-            run={"name": name},
-            data={"in_memory_bytes": limit},
-            cluster={"num_workers": 0},
-        )
-        train(settings, lambda line: None)
-        tables.append(pq.read_table(tmp_path / "runs" / name / "rows.parquet"))
-    assert tables[0].num_rows > 0
-    assert tables[0].equals(tables[1])
 
 
 def numbered_split(folder: Path, rows: int, tokens: int = 128) -> PreparedSplit:

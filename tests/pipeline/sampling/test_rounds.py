@@ -6,13 +6,13 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.sampling.plan import Mixture, Plan
 from pipeline.sampling.policies import POLICIES, PolicyOptions
 from pipeline.sampling.state import SamplerState, next_round, observe
+from tests.pipeline.sampling.rows import make_mixture
 
 Row = tuple[int, int, int, int]  # step, rank, task, row
 bounds = st.floats(0.2, 6)
@@ -146,42 +146,10 @@ def test_no_task_exceeds_its_bound_unless_the_run_is_too_long(mixture: Mixture) 
         assert all(abs(count - target) <= 1 for count, target in zip(drawn, even, strict=True)), "all alike"
 
 
-def make_mixture(sizes: tuple[int, ...], max_steps: int, **changes: object) -> Mixture:
-    mixture = Mixture(
-        tasks=("a", "b")[: len(sizes)],
-        sizes=sizes,
-        policy="uniform",
-        options=PolicyOptions(),
-        candidates_per_step=6,
-        round_steps=3,
-        max_steps=max_steps,
-        seed=5,
-        world_size=2,
-    )
-    return replace(mixture, **changes)  # type: ignore[arg-type]
-
-
 def test_a_tiny_task_is_spread_over_the_run_up_to_its_bound() -> None:
-    mixture = make_mixture((4, 4000), 60, options=PolicyOptions(max_epochs=3))
+    changes = {"tasks": ("a", "b"), "sizes": (4, 4000), "candidates_per_step": 6, "max_steps": 60, "seed": 5}
+    mixture = make_mixture(policy="uniform", options=PolicyOptions(max_epochs=3), **changes)
     steps = [step for step, _, _, _ in Steps.of(mixture).of_task(0)]
     assert len(steps) == 12
     assert min(steps) <= 10
     assert max(steps) >= 50
-
-
-@pytest.mark.parametrize("workers", [1, 5])
-def test_one_row_feeds_every_worker_in_every_step(workers: int) -> None:
-    rows = Steps.of(make_mixture((1,), 4, world_size=workers)).rows
-    expected = {(step, rank) for step in range(1, 5) for rank in range(workers)}
-    assert {(step, rank) for step, rank, _, _ in rows} == expected
-    assert {row for _, _, _, row in rows} == {0}
-
-
-def test_plans_follow_what_was_measured_two_rounds_before() -> None:
-    states = [
-        SamplerState.from_dict(json.loads(text))
-        for text in Steps.of(make_mixture((7, 40), 9, policy="uncertainty")).states
-    ]
-    mixture = make_mixture((7, 40), 9, policy="uncertainty")
-    assert mixture.current(states[2]).weights.tolist() == [0.5, 0.5], "the second round knows nothing yet"
-    assert mixture.current(states[5]).weights.tolist() != [0.5, 0.5]

@@ -1,24 +1,19 @@
 """Evaluation: every row predicted once, on any number of ranks, and measured."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
 
 from pipeline.training.evaluation import (
     EvalSet,
-    Predictions,
     majority,
-    measure,
     merge_shares,
     predict_all,
     predict_share,
 )
-from pipeline.training.scoring import Precision
+from tests.pipeline.training.short_run import PLAIN
 from tests.toy import NAMES, TASKS, make_model, make_table, padded
 
-PLAIN = Precision(torch.device("cpu"), bfloat16=False)
 TABLES = {
     "three": {"first": make_table(0, 9), "second": make_table(0, 1, seed=4)},
     "score": {"dev": make_table(2, 150)},  # more than one batch
@@ -57,22 +52,6 @@ def test_the_shares_of_any_number_of_ranks_complete_each_other(world_size: int) 
     for incomplete in (shares[1:], [*shares, shares[0]]):
         with pytest.raises(RuntimeError, match="'first' of 'three': a row was predicted twice or not at all"):
             merge_shares(NAMES, SETS, incomplete)
-
-
-def test_scores_are_official_metrics_and_their_average() -> None:
-    answers: dict[str, Any] = {"three": [0, 1, 2, 2], "two": [0, 1], "score": [1.0, 2.0, 3.0]}
-    labels = {"three": [0, 1, 2, 0], "two": [0, 1], "score": [1, 2, 3]}
-    predictions: Predictions = {
-        name: {"validation": (answers[name], [{"label": float(label)} for label in labels[name]])}
-        for name in NAMES
-    }
-    scores = measure(TASKS, predictions)
-    assert scores["tasks"] == {
-        "three": {"accuracy": 75.0},
-        "two": {"accuracy": 100.0},
-        "score": {"pearson": pytest.approx(100.0)},
-    }
-    assert scores["average"] == pytest.approx((75 + 100 + 100) / 3)
 
 
 def test_the_majority_answer_is_measured_on_the_evaluation_rows() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
@@ -42,10 +43,6 @@ def test_the_same_seed_gives_the_same_run_bit_for_bit(
     assert same(complete.table("rows"), again.table("rows"))
     assert_same_weights(complete.weights(), again.weights())
     assert [part["scores"] for part in complete.metrics] == [part["scores"] for part in again.metrics]
-
-
-def test_another_seed_gives_another_run(complete: Reports, tmp_path: Path, tiny_backbone: str) -> None:
-    assert not same(complete.table("rows"), run_toy(tmp_path, tiny_backbone, seed=4).table("rows"))
 
 
 @pytest.mark.parametrize("step", [4, 5])
@@ -220,41 +217,28 @@ def test_two_workers_record_what_one_would(
     two_ranks: list[dict[str, Any]], tmp_path: Path, tiny_backbone: str
 ) -> None:
     alone = run_toy(tmp_path, tiny_backbone, by_uncertainty=False, policy="size", candidates_per_step=8)
-    expected = alone.table("rows").drop_columns("rank").to_pylist()
-    rows = [records.rows for results in two_ranks for records, _ in results["plain"]]
-    together = [
-        {"step": step, "task": task, "row_id": row_id}
-        for part in rows
-        for step, task, row_id in zip(part["step"], part["task"], part["row_id"], strict=True)
-    ]
-    assert sorted(together, key=str) == sorted(expected, key=str)
-    mixes = [records.mix for records, _ in two_ranks[0]["uncertain"]]
-    assert all(records.mix is None for records, _ in two_ranks[1]["uncertain"]), "rank 0 records for all"
-    for column, per_step in (("trained", 8), ("candidates", 16)):
-        counts = np.concatenate([mix[column] for mix in mixes]).reshape(-1, 3).sum(1)
-        assert counts.tolist() == [per_step] * 8
+    together = pa.concat_tables([results["plain"].table("rows") for results in two_ranks])
+    columns = ["step", "task", "row_id"]
+    found, expected = (
+        table.select(columns).to_pandas().sort_values(columns).to_numpy().tolist()
+        for table in (together, alone.table("rows"))
+    )
+    assert found == expected
+    assert all(records.mix is None for records in two_ranks[1]["uncertain"].records), "rank 0 records for all"
+    mix = two_ranks[0]["uncertain"].table("mix").to_pandas().groupby("step")
+    assert mix["trained"].sum().tolist() == [8] * 8
+    assert mix["candidates"].sum().tolist() == [16] * 8
 
 
 def test_both_ranks_report_equally_often_and_the_same_seconds(two_ranks: list[dict[str, Any]]) -> None:
     for name in ("plain", "uncertain"):
         first, second = (
-            [
-                (part.first_step, part.last_step, part.seconds, metrics is None)
-                for part, metrics in results[name]
-            ]
+            [(part.first_step, part.last_step, part.seconds) for part in results[name].records]
             for results in two_ranks
         )
         assert first == second
-    steps = [metrics["step"] for _, metrics in two_ranks[0]["plain"] if metrics is not None]
-    assert steps == [4, 8]
-
-
-def test_an_error_while_fetching_ends_the_run(tmp_path: Path, tiny_backbone: str) -> None:
-    def fail(plan: Plan) -> list[TokenRows]:
-        raise RuntimeError("a node went away")
-
-    with pytest.raises(RuntimeError, match="a node went away"):
-        run(tmp_path, make_job(tiny_backbone, SIZES), fetch=fail)
+        for results in two_ranks:
+            assert [metrics["step"] for metrics in results[name].metrics] == [4, 8]
 
 
 def test_a_run_that_diverges_ends_and_names_the_tasks(tmp_path: Path, tiny_backbone: str) -> None:
@@ -266,9 +250,7 @@ def test_a_run_that_diverges_ends_and_names_the_tasks(tmp_path: Path, tiny_backb
 def test_a_preemption_notice_causes_one_checkpoint_at_once(
     complete: Reports, tmp_path: Path, tiny_backbone: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "pipeline.training.loop.ASK_SECONDS", 0.0
-    )  # asks at every step, once a round was timed
+    monkeypatch.setattr("pipeline.training.loop.ASK_SECONDS", 0.0)  # asks at every step after the first round
     asked: list[bool] = []
 
     def preempted() -> bool:

@@ -1,14 +1,16 @@
 """Predictions without gradients."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from camtl.uncertainty import normalized_entropy
-from pipeline.training.scoring import Precision, TokenCount, predict, uncertainties
+from pipeline.training.scoring import TokenCount, predict, uncertainties
+from tests.pipeline.training.short_run import PLAIN
 from tests.toy import NAMES, make_model, make_rows, padded
 
-PLAIN = Precision(torch.device("cpu"), bfloat16=False)
 ROWS = make_rows([5, 16, 3, 9, 12, 4, 7], [0, 1, 2, 0, 1, 1, 2])
 
 
@@ -24,7 +26,7 @@ def test_predictions_are_the_models_for_any_batch_size(batch_rows: int) -> None:
 
 
 def test_bfloat16_predictions_are_returned_in_float32() -> None:
-    outputs = predict(make_model("base"), ROWS, Precision(torch.device("cpu"), bfloat16=True), batch_rows=4)
+    outputs = predict(make_model("base"), ROWS, replace(PLAIN, bfloat16=True), batch_rows=4)
     assert {logits.dtype for [logits] in outputs} == {np.dtype(np.float32)}
 
 

@@ -28,16 +28,13 @@ def test_work_that_hangs_is_named_by_rank_and_stage() -> None:
         mark_progress("evaluating after step 7")
         released.wait(30)
 
-    named = r"rank 3 on node has made no progress for 0.2 s: evaluating after step 7"
-    with pytest.raises(HangError, match=named) as caught:
-        run_with_watchdog(work, who="rank 3 on node", limit=0.2)
+    with pytest.raises(
+        HangError, match=r"^rank 3 has made no progress for 0.2 s: evaluating after step 7\..*$"
+    ):
+        run_with_watchdog(work, who="rank 3", limit=0.2)
     released.set()
-    assert "\n" not in str(caught.value)
 
 
 def test_an_error_of_the_work_is_raised() -> None:
-    def work() -> None:
-        raise ValueError("wrong")
-
-    with pytest.raises(ValueError, match="wrong"):
-        run_with_watchdog(work, who="rank 0", limit=5)
+    with pytest.raises(ZeroDivisionError):
+        run_with_watchdog(lambda: print(1 // 0), who="rank 0", limit=5)

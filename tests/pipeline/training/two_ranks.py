@@ -1,7 +1,6 @@
 """The work of two processes that tests join by gloo; each writes its results into a folder."""
 
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from camtl import TokenRows
-from pipeline.runs.records import Records
-from pipeline.sampling.batches import fetch_from_memory
-from pipeline.training.evaluation import EvalSet
 from pipeline.training.learner import Learner, make_optimizer, make_schedule
-from pipeline.training.loop import train_on_rank
-from pipeline.training.scoring import Precision
-from tests.pipeline.training.short_run import CPU, SIZES, TABLES
+from tests.pipeline.training.short_run import PLAIN, SIZES, run
 from tests.toy import NAMES, make_job, make_model, make_rows, make_table
 
 # Per step the rows of both ranks. In the first no rank has all tasks; in the second the regression has
@@ -46,7 +40,7 @@ def learn(rows: list[TokenRows], accumulation: int) -> dict[str, Tensor]:
         model,
         optimizer,
         make_schedule(optimizer, 10, 0.0),
-        Precision(CPU, bfloat16=False),
+        PLAIN,
         max_grad_norm=1e9,  # clipping would hide a gradient of another scale
         gradient_accumulation=accumulation,
     )
@@ -56,29 +50,19 @@ def learn(rows: list[TokenRows], accumulation: int) -> dict[str, Tensor]:
     return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
 
 
-def train(backbone: str, **changes: Any) -> list[tuple[Records, dict[str, Any] | None]]:
-    """The reports of a short run of this rank on toy tables."""
-    reports: list[tuple[Records, dict[str, Any] | None]] = []
-    train_on_rank(
-        make_job(backbone, SIZES, eval_every=4, **changes),
-        fetch=partial(fetch_from_memory, TABLES),
-        eval_sets=EvalSet.of_tables(NAMES, EVALS),
-        device=CPU,
-        report=lambda records, save, metrics: reports.append((records, metrics)),
-    )
-    return reports
-
-
 def work(rank: int, folder: str, backbone: str) -> None:
     """Runs in one of the two processes."""
     torch.set_num_threads(1)
     dist.init_process_group(
         "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2, timeout=timedelta(seconds=120)
     )
+    plain = make_job(
+        backbone, SIZES, by_uncertainty=False, policy="size", candidates_per_step=8, eval_every=4
+    )
     results: dict[str, Any] = {
         "learned": {number: learn([step[rank] for step in STEPS], number) for number in ACCUMULATIONS},
-        "plain": train(backbone, by_uncertainty=False, policy="size", candidates_per_step=8),
-        "uncertain": train(backbone),
+        "plain": run(Path(folder) / "plain", plain, evals=EVALS),
+        "uncertain": run(Path(folder) / "uncertain", make_job(backbone, SIZES, eval_every=4), evals=EVALS),
     }
     torch.save(results, Path(folder) / f"rank-{rank}.pt")
     dist.destroy_process_group()
