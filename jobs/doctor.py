@@ -24,7 +24,7 @@ def main() -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from pipeline.doctor.examination import examine
+    from pipeline.doctor.examination import Examination
     from pipeline.experiments.assembly import build_job, select_tasks
 
     transformers.utils.logging.disable_progress_bar()
@@ -35,11 +35,11 @@ def main() -> None:
     console = Console(soft_wrap=True, highlight=False)
     failed = 0
     with console.status("looking") as status:  # shown on a terminal only
-        for finding in examine(settings, job, lambda name: status.update(f"looking at {name}")):
+        for finding in Examination(settings, job).run(lambda name: status.update(f"looking at {name}")):
             sign, style = SIGNS[finding.ok]
-            console.print(Text.assemble((sign, style), f" {finding.name}: {finding.told}"))
-            if finding.mend:
-                console.print(Text(f"    → {finding.mend}"))
+            console.print(Text.assemble((sign, style), f" {finding.name}: {finding.message}"))
+            if finding.remedy:
+                console.print(Text(f"    → {finding.remedy}"))
             failed += finding.ok is False
     console.print(f"{failed} of these can stop the run" if failed else "all is well")
     sys.exit(1 if failed else 0)

@@ -1,5 +1,5 @@
-"""What can be found out about a run before it begins: one small check per thing that could stop it hours later.
+"""Checks before a long run: one small check per cause that could stop the run hours later.
 
-Checks give `Finding`s and never stop each other; `examination.examine` runs them in an order in which each can
-use what the ones before it found. Nothing is imported here: every node imports `node`, and shall not import torch.
+`examination.examine` runs them in order and yields `Finding`s; `jobs/doctor.py` prints these. Nothing is
+imported here, since every node imports `nodes` and must not import torch.
 """

@@ -1,9 +1,9 @@
-"""One step of the run's own model, here: whether the weights load and a loss is a number."""
+"""One training step of the run's model: whether the weights load, and the loss and gradients are finite."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,86 +13,41 @@ from pipeline.doctor.finding import Finding
 from pipeline.training.job import TrainJob
 from pipeline.training.learner import build_learner
 
-NAME = "one batch"
-
-
-@dataclass(frozen=True)
-class Tried:
-    """What a step gave.
-
-    Attributes:
-        losses: Mean loss of the rows of each task that had some.
-        bad_gradients: Names of the parameters whose gradient held a value that is no number.
-        build_seconds: Until the model was there.
-        step_seconds: Forward, backward and update.
-    """
-
-    losses: dict[str, float]
-    bad_gradients: tuple[str, ...]
-    build_seconds: float
-    step_seconds: float
-
-
-def try_batch(job: TrainJob, rows: TokenRows, device: torch.device) -> Tried:
-    """Builds the model of a run as its ranks do, and trains it one step on these rows.
-
-    Args:
-        job: What the ranks would be told.
-        rows: A few rows; task ids are places in the job's tasks.
-        device: Where.
-    """
-    began = time.perf_counter()
-    mixture = replace(job.mixture, max_steps=1)
-    learner = build_learner(replace(job, mixture=mixture, warmup_proportion=0.0), device)
-    bad: list[str] = []
-    for name, parameter in learner.model.named_parameters():
-        if parameter.requires_grad:
-            parameter.register_post_accumulate_grad_hook(lambda p, name=name: _note(name, p, bad))
-    built = time.perf_counter()
-    counts = np.bincount(rows.task_ids, minlength=len(job.tasks)).astype(np.float64)
-    losses, _ = learner.step(rows, counts)
-    summed = losses.cpu().tolist()
-    found = {
-        task.name: loss / count
-        for task, loss, count in zip(job.tasks, summed, counts.tolist(), strict=True)
-        if count
-    }
-    return Tried(found, tuple(bad), built - began, time.perf_counter() - built)
-
-
-def _note(name: str, parameter: torch.Tensor, bad: list[str]) -> None:
-    if parameter.grad is not None and not bool(parameter.grad.isfinite().all()):
-        bad.append(name)
+REMEDY = "try train.precision fp32, or another backbone"
 
 
 def check_batch(job: TrainJob, rows: TokenRows, *, on_gpu: bool) -> list[Finding]:
-    """Whether a step of the run's model on a few rows of each task goes well."""
+    """Builds the model of a run as its ranks do and trains it for one step.
+
+    Args:
+        job: The training job.
+        rows: A few rows; task ids are positions in the job's tasks.
+        on_gpu: Whether to use this machine's GPU, if there is one.
+    """
     device = torch.device("cuda" if on_gpu and torch.cuda.is_available() else "cpu")
-    tried = try_batch(job, rows, device)
-    return [judged(tried, len(rows), device.type)]
+    start = time.perf_counter()
+    mixture = replace(job.mixture, max_steps=1)
+    learner = build_learner(replace(job, mixture=mixture, warmup_proportion=0.0), device)
+    not_finite: list[str] = []
 
+    def check_gradient(name: str, parameter: torch.Tensor) -> None:
+        if parameter.grad is not None and not bool(parameter.grad.isfinite().all()):
+            not_finite.append(name)
 
-def judged(tried: Tried, rows: int, device: str) -> Finding:
-    """What to say of a step on so many rows."""
-    odd = [f"{task} {loss}" for task, loss in tried.losses.items() if not np.isfinite(loss)]
-    if odd:
-        return Finding(
-            NAME,
-            False,
-            f"the loss is no number: {', '.join(odd)}",
-            "try train.precision fp32, or another backbone",
-        )
-    if tried.bad_gradients:
-        return Finding(
-            NAME,
-            False,
-            f"{len(tried.bad_gradients)} gradients are no numbers, the first of {tried.bad_gradients[0]}",
-            "try train.precision fp32, or another backbone",
-        )
-    mean = sum(tried.losses.values()) / len(tried.losses)
-    return Finding(
-        NAME,
-        True,
-        f"{rows} rows of {len(tried.losses)} tasks on {device}: mean loss {mean:.2f}, the model built in "
-        f"{tried.build_seconds:.1f} s, the step took {tried.step_seconds:.1f} s",
-    )
+    for name, parameter in learner.model.named_parameters():
+        if parameter.requires_grad:  # the step clears the gradients
+            parameter.register_post_accumulate_grad_hook(lambda p, name=name: check_gradient(name, p))
+    built = time.perf_counter()
+    counts = np.bincount(rows.task_ids, minlength=len(job.tasks)).astype(np.float64)
+    summed = learner.step(rows, counts)[0].cpu().tolist()
+    done = time.perf_counter()
+    losses = {task.name: summed[i] / counts[i] for i, task in enumerate(job.tasks) if counts[i]}
+    if bad := [f"{task} {loss}" for task, loss in losses.items() if not np.isfinite(loss)]:
+        return [Finding("one batch", False, f"the loss is not finite: {', '.join(bad)}", REMEDY)]
+    if not_finite:
+        message = f"{len(not_finite)} gradients are not finite, the first of {not_finite[0]}"
+        return [Finding("one batch", False, message, REMEDY)]
+    message = f"{len(rows)} rows of {len(losses)} tasks on {device.type}: "
+    message += f"mean loss {sum(losses.values()) / len(losses):.2f}, "
+    message += f"the model built in {built - start:.1f} s, the step took {done - built:.1f} s"
+    return [Finding("one batch", True, message)]

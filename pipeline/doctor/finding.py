@@ -1,10 +1,11 @@
-"""What a check found, in words that may be shown to anybody."""
+"""The result of a check, safe to show to anybody."""
 
 from __future__ import annotations
 
-import threading
+import multiprocessing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from multiprocessing.pool import ThreadPool
 from typing import TypeVar
 
 from pipeline.errors import first_line
@@ -15,74 +16,68 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found. Users and passwords in addresses are masked, whoever wrote the texts.
+    """The result of a check. Users and passwords in addresses are masked.
 
     Attributes:
-        name: What was looked at.
-        ok: Whether all is well; None where it could not be looked at.
-        told: What was found, in one line.
-        mend: What to do about it; empty where all is well.
+        name: Subject of the check.
+        ok: Whether the check passed; None where it could not be made.
+        message: The result in one line.
+        remedy: What to do about it; empty where the check passed.
     """
 
     name: str
     ok: bool | None
-    told: str
-    mend: str = ""
+    message: str
+    remedy: str = ""
 
     def __post_init__(self) -> None:
-        for field in ("told", "mend"):
+        for field in ("message", "remedy"):
             object.__setattr__(self, field, redact(" ".join(getattr(self, field).split())))
 
     @staticmethod
     def of_error(name: str, error: Exception) -> Finding:
-        """A check's error. The project's own are written `what is wrong: how to mend it`."""
+        """Returns the finding of a failed check. The project's own errors read `what is wrong: remedy`."""
         if not isinstance(error, ValueError):
             return Finding(name, False, f"{type(error).__name__}: {first_line(error)}", "see what this names")
-        told, _, mend = first_line(error).rpartition(": ")
-        return Finding(name, False, told, mend) if told else Finding(name, False, mend)
-
-    @staticmethod
-    def skipped(name: str, needs: str) -> Finding:
-        """A check that another one's failure keeps from being made."""
-        return Finding(name, None, f"skipped: needs {needs}")
+        message, _, remedy = first_line(error).rpartition(": ")
+        return Finding(name, False, message, remedy) if message else Finding(name, False, remedy)
 
 
-def guarded(name: str, check: Callable[[], Sequence[Finding]]) -> list[Finding]:
-    """A check's findings; whatever it raises becomes one, so that the others are made all the same."""
+class UnavailableError(Exception):
+    """An earlier check did not provide what a check needs; the text names it."""
+
+
+def require(value: T | None, name: str) -> T:
+    """Returns a value that an earlier check provided.
+
+    Raises:
+        UnavailableError: It is empty, so the check cannot be made.
+    """
+    if not value:
+        raise UnavailableError(name)
+    return value
+
+
+def collect_findings(name: str, check: Callable[[], Sequence[Finding]]) -> list[Finding]:
+    """Returns a check's findings. An exception becomes a finding, so that the other checks still run."""
     try:
         return list(check())
-    except Exception as error:  # a library's, of any kind
+    except UnavailableError as error:
+        return [Finding(name, None, f"skipped: needs {error}")]
+    except Exception as error:  # libraries raise any type
         return [Finding.of_error(name, error)]
 
 
-def within(seconds: float, work: Callable[[], T]) -> T:
-    """What `work` gives, if it ends in time; it is left behind in its thread where it does not.
+def call_with_timeout(seconds: float, fn: Callable[[], T]) -> T:
+    """Returns the result of `fn`. A call that takes too long is abandoned in its daemon thread.
 
     Raises:
-        TimeoutError: It did not.
+        TimeoutError: `fn` did not return in time.
     """
-    ended: list[T | Exception] = []
-
-    def run() -> None:
-        try:
-            ended.append(work())
-        except Exception as error:
-            ended.append(error)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if not ended:
-        raise TimeoutError(f"no answer in {seconds:g} s")
-    if isinstance(ended[0], Exception):
-        raise ended[0]
-    return ended[0]
-
-
-def in_bytes(count: float) -> str:
-    """A number of bytes for a person: "1.5 GB"."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
+    pool = ThreadPool(1)
+    result = pool.apply_async(fn)
+    pool.close()
+    try:
+        return result.get(seconds)
+    except multiprocessing.TimeoutError:
+        raise TimeoutError(f"no answer in {seconds:g} s") from None

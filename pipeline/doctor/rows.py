@@ -1,4 +1,4 @@
-"""Whether every task's rows can be read: the first block of each split, and a few rows as the model has them."""
+"""Whether every task's rows can be read: the first rows of each split, encoded as the model gets them."""
 
 from __future__ import annotations
 
@@ -10,108 +10,94 @@ import pyarrow.compute as pc
 from tokenizers import Tokenizer
 
 from camtl import TokenRows
-from camtl.backbones import resolve_backbone
 from pipeline.data.columns import columns_of
 from pipeline.data.formats import EncodedRows, Origin, encode_rows, texts_per_encoding
 from pipeline.data.preparation.prepare import longest_encoding
 from pipeline.data.preparation.prepared import describe
 from pipeline.data.sources.base import Source, used_splits
-from pipeline.data.tokenization import check_max_seq_length, load_tokenizer, tokenizer_json
+from pipeline.data.tokenization import check_max_seq_length
 from pipeline.doctor.finding import Finding
 from pipeline.sampling.batches import to_token_rows
 from pipeline.tasks.base import Task
 
-ROWS = 64  # encoded of each split
-TRAINED = 2  # of each task, for one batch
+ENCODED = 64  # rows of each split
+TRAINED = 2  # rows of each task in the batch
 
 
-def tokenizer_of(backbone: str) -> Tokenizer:
-    """The tokenizer that a run on this backbone has.
-
-    Raises:
-        ValueError: There is none.
-    """
-    return load_tokenizer(tokenizer_json(resolve_backbone(backbone)))
-
-
-def first_rows(
-    task: Task, source: Source, tokenizer: Tokenizer, max_seq_length: int
-) -> tuple[dict[str, int], EncodedRows]:
-    """Reads what `prepare` would read first of a task.
+def check_tasks(
+    tasks: Sequence[Task], source: Source, tokenizer: Tokenizer, max_seq_length: int
+) -> tuple[list[Finding], dict[str, EncodedRows]]:
+    """Reads the first rows of all tasks.
 
     Returns:
-        {split: its rows}, and the first rows of the training split that can be trained on, encoded.
+        A finding for each task that cannot be read and one for all others, and {task: its first rows} of these.
+    """
+    findings: list[Finding] = []
+    rows: dict[str, EncodedRows] = {}
+    sizes: list[int] = []
+    for task in tasks:
+        try:
+            of_splits, rows[task.name] = _first_rows(task, source, tokenizer, max_seq_length)
+            sizes += of_splits
+        except Exception as error:  # readers raise any type
+            findings.append(Finding.of_error(f"task {task.name}", error))
+    if rows:
+        message = f"{len(rows)} task{'s' * (len(rows) != 1)} in {len(sizes)} splits can be read, {sum(sizes):,} rows"
+        findings.append(Finding("tasks", True, f"{message}: {', '.join(rows)}"))
+    return findings, rows
+
+
+def _first_rows(
+    task: Task, source: Source, tokenizer: Tokenizer, max_seq_length: int
+) -> tuple[list[int], EncodedRows]:
+    """Returns the rows of each split, and the first rows of the training split, encoded.
 
     Raises:
-        ValueError: What is wrong with a split, its columns or a label; names the task and the file.
+        ValueError: A split, a column or a label is wrong; the message names the task and the file.
     """
-    check_max_seq_length(tokenizer.to_str(), max_seq_length, texts_per_encoding(columns_of(task)))
-    sizes, trained = {}, None
+    columns, longest = columns_of(task), longest_encoding(task, max_seq_length)
+    check_max_seq_length(tokenizer.to_str(), max_seq_length, texts_per_encoding(columns))
+    sizes: list[int] = []
+    trained = None
     for split in used_splits(task, source.splits(task)):
         blocks = [block for block in source.blocks(task, split) if block.rows]
         if not blocks:
             raise ValueError(
                 f"task {task.name!r}: split {split!r} of {task.source} is empty: add rows or leave the task out"
             )
-        sizes[split] = sum(block.rows for block in blocks)
-        block = blocks[0]
-        table = block.read().slice(0, ROWS)
-        encoded = encode_rows(
-            table,
-            columns_of(task),
-            tokenizer,
-            longest_encoding(task, max_seq_length),
-            for_training=split == task.train_split,
-            origin=Origin(task.name, block.origin, range(block.first_row, block.first_row + table.num_rows)),
-        )
-        if split == task.train_split:
-            if not encoded.trainable.any():
-                raise ValueError(
-                    f"task {task.name!r}: none of the first {len(encoded.status)} rows of {block.origin} can be "
-                    f"trained on ({describe(encoded.report())}): correct the rows or the task's columns"
-                )
+        sizes.append(sum(block.rows for block in blocks))
+        first = blocks[0]
+        table = first.read().slice(0, ENCODED)
+        origin = Origin(task.name, first.origin, range(first.first_row, first.first_row + table.num_rows))
+        training = split == task.train_split
+        encoded = encode_rows(table, columns, tokenizer, longest, for_training=training, origin=origin)
+        if training:
             trained = encoded
+            if not trained.trainable.any():
+                raise ValueError(
+                    f"task {task.name!r}: none of the first {len(trained.status)} rows of {first.origin} can be "
+                    f"trained on ({describe(trained.report())}): correct the rows or the task's columns"
+                )
     assert trained is not None  # used_splits names the training split, or raises
     return sizes, trained
 
 
-def check_tasks(
-    tasks: Sequence[Task], source: Source, tokenizer: Tokenizer, max_seq_length: int
-) -> tuple[list[Finding], dict[str, EncodedRows]]:
-    """A finding for each task that cannot be read and one for those that can; the rows of these."""
-    findings, rows, splits, known = [], {}, 0, 0
-    for task in tasks:
-        try:
-            sizes, rows[task.name] = first_rows(task, source, tokenizer, max_seq_length)
-        except Exception as error:  # a reader's, of any kind
-            findings.append(Finding.of_error(f"task {task.name}", error))
-            continue
-        splits, known = splits + len(sizes), known + sum(sizes.values())
-    if rows:
-        read = f"{len(rows)} task{'s' * (len(rows) != 1)} in {splits} splits can be read, {known:,} rows"
-        findings.append(Finding("tasks", True, f"{read}: {', '.join(rows)}"))
-    return findings, rows
+def encodings_per_row(rows: Mapping[str, EncodedRows]) -> float:
+    """Returns the mean over the tasks of the encodings per row: choices and windows are encodings."""
+    lengths = [encoded.table["encoding_lengths"] for encoded in rows.values()]
+    return float(np.mean([pc.mean(pc.list_value_length(column)).as_py() for column in lengths] or [1.0]))
 
 
-def encodings_per_row(encoded: Mapping[str, EncodedRows]) -> float:
-    """Mean over the tasks of the mean of their rows: choices and windows of a row are encodings of their own."""
-    means = [
-        float(pc.mean(pc.list_value_length(rows.table["encoding_lengths"])).as_py())
-        for rows in encoded.values()
-    ]
-    return sum(means) / len(means) if means else 1.0
-
-
-def few_of_each(tasks: Sequence[Task], encoded: Mapping[str, EncodedRows], each: int = TRAINED) -> TokenRows:
-    """A small batch with trainable rows of every task that has some; task ids are places in `tasks`."""
+def first_batch(tasks: Sequence[Task], rows: Mapping[str, EncodedRows], each: int = TRAINED) -> TokenRows:
+    """Returns a small batch with trainable rows of every task in `rows`; task ids are positions in `tasks`."""
     parts = []
-    for number, task in enumerate(tasks):
-        if task.name in encoded:
-            chosen = np.flatnonzero(encoded[task.name].trainable)[:each]
-            part = encoded[task.name].table.take(pa.array(chosen))
-            parts.append(
-                part.append_column("row_id", pa.array(chosen, pa.int64())).append_column(
-                    "task", pa.array(np.full(len(chosen), number, np.int64))
-                )
+    for task_id, task in enumerate(tasks):
+        if task.name in rows:
+            chosen = np.flatnonzero(rows[task.name].trainable)[:each]
+            part = (
+                rows[task.name]
+                .table.take(pa.array(chosen))
+                .append_column("row_id", pa.array(chosen, pa.int64()))
             )
+            parts.append(part.append_column("task", pa.array(np.full(len(chosen), task_id, np.int64))))
     return to_token_rows(pa.concat_tables(parts))

@@ -1,4 +1,4 @@
-"""Tasks that cannot be read are each told by name, and the others are read all the same."""
+"""Each task that cannot be read is named, and the others are read."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.data.sources.open import open_source
 from pipeline.data.tokenization import load_tokenizer, tokenizer_json
-from pipeline.doctor.rows import check_tasks, encodings_per_row, few_of_each
+from pipeline.doctor.rows import check_tasks, encodings_per_row, first_batch
 from pipeline.tasks.registry import resolve_tasks
 
 GOOD: dict[str, list[Any]] = {
@@ -22,19 +22,19 @@ GOOD: dict[str, list[Any]] = {
 
 def write(folder: Path, config: str, **changes: Any) -> None:
     columns = {name: values for name, values in {**GOOD, **changes}.items() if values is not None}
-    place = folder / "nyu-mll" / "glue" / config
-    place.mkdir(parents=True)
+    target = folder / "nyu-mll" / "glue" / config
+    target.mkdir(parents=True)
     for split in ("train", "validation"):
-        pq.write_table(pa.table(columns), place / f"{split}.parquet")
+        pq.write_table(pa.table(columns), target / f"{split}.parquet")
 
 
-def looked_at(folder: Path, tokenizer: str, *names: str) -> Any:
+def check(folder: Path, tokenizer: str, *names: str) -> Any:
     text = tokenizer_json(tokenizer)
     return check_tasks(resolve_tasks(names), open_source(str(folder)), load_tokenizer(text), 32)
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"sentence2": None}, "no column 'sentence2'"),
         ({"label": [0, 1, 7]}, "row 2"),
@@ -43,46 +43,44 @@ def looked_at(folder: Path, tokenizer: str, *names: str) -> Any:
         ({name: [] for name in GOOD}, "is empty"),
     ],
 )
-def test_a_task_with_wrong_rows_is_told_beside_the_others(
-    tmp_path: Path, tokenizer_dir: str, changes: dict[str, Any], told: str
+def test_a_task_with_wrong_rows_is_named_and_the_others_are_read(
+    tmp_path: Path, tokenizer_dir: str, changes: dict[str, Any], message: str
 ) -> None:
     write(tmp_path, "mrpc")
     write(tmp_path, "rte", **changes)
-    findings, rows = looked_at(tmp_path, tokenizer_dir, "rte", "mrpc")
+    findings, rows = check(tmp_path, tokenizer_dir, "rte", "mrpc")
     assert [(finding.name, finding.ok) for finding in findings] == [("task rte", False), ("tasks", True)]
-    assert told in findings[0].told
-    assert "'rte'" in findings[0].told
-    assert findings[0].mend
+    assert message in findings[0].message
+    assert "'rte'" in findings[0].message
+    assert findings[0].remedy
     assert list(rows) == ["mrpc"]
 
 
-def test_a_file_cut_short_and_a_task_that_is_not_there_are_told(tmp_path: Path, tokenizer_dir: str) -> None:
+def test_a_truncated_file_and_a_missing_task_are_named(tmp_path: Path, tokenizer_dir: str) -> None:
     write(tmp_path, "rte")
     file = tmp_path / "nyu-mll" / "glue" / "rte" / "train.parquet"
     file.write_bytes(file.read_bytes()[:-20])
-    findings, rows = looked_at(tmp_path, tokenizer_dir, "rte", "mrpc")
+    findings, rows = check(tmp_path, tokenizer_dir, "rte", "mrpc")
     assert [(finding.name, finding.ok) for finding in findings] == [("task rte", False), ("task mrpc", False)]
-    assert str(file) in findings[0].told
+    assert str(file) in findings[0].message
     assert not rows
 
 
-def test_a_batch_has_trainable_rows_of_every_task_that_can_be_read(
-    tmp_path: Path, tokenizer_dir: str
-) -> None:
+def test_the_batch_has_trainable_rows_of_every_readable_task(tmp_path: Path, tokenizer_dir: str) -> None:
     write(tmp_path, "rte", label=[-1, 1, 0])
     write(tmp_path, "mrpc", sentence1=None)
     write(tmp_path, "wnli", label=[-1, -1, 1])
     tasks = resolve_tasks(("rte", "mrpc", "wnli"))
-    _, rows = looked_at(tmp_path, tokenizer_dir, "rte", "mrpc", "wnli")
-    batch = few_of_each(tasks, rows)
+    _, rows = check(tmp_path, tokenizer_dir, "rte", "mrpc", "wnli")
+    batch = first_batch(tasks, rows)
     assert batch.task_ids.tolist() == [0, 0, 2]
     assert batch.labels.tolist() == [1, 0, 1]
     assert np.all(batch.lengths > 2)
 
 
-def test_choices_are_encodings_of_their_own(tmp_path: Path, tokenizer_dir: str) -> None:
+def test_every_choice_is_an_encoding(tmp_path: Path, tokenizer_dir: str) -> None:
     write(tmp_path, "rte")
-    _, rows = looked_at(tmp_path, tokenizer_dir, "rte")
+    _, rows = check(tmp_path, tokenizer_dir, "rte")
     assert encodings_per_row(rows) == 1.0
     copa = {
         "premise": ["the cat"],
@@ -91,9 +89,9 @@ def test_choices_are_encodings_of_their_own(tmp_path: Path, tokenizer_dir: str) 
         "question": ["cause"],
         "label": [0],
     }
-    place = tmp_path / resolve_tasks(("copa",))[0].dataset / "copa"
-    place.mkdir(parents=True)
+    target = tmp_path / resolve_tasks(("copa",))[0].dataset / "copa"
+    target.mkdir(parents=True)
     for split in ("train", "validation"):
-        pq.write_table(pa.table(copa), place / f"{split}.parquet")
-    _, rows = looked_at(tmp_path, tokenizer_dir, "rte", "copa")
+        pq.write_table(pa.table(copa), target / f"{split}.parquet")
+    _, rows = check(tmp_path, tokenizer_dir, "rte", "copa")
     assert encodings_per_row(rows) == 1.5
