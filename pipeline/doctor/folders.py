@@ -18,7 +18,7 @@ from rich.filesize import decimal
 from pipeline.config import Settings
 from pipeline.doctor.finding import Finding, call_with_timeout
 from pipeline.errors import first_line
-from pipeline.runs.checkpoints.storage import open_filesystem, is_uri
+from pipeline.runs.checkpoints.storage import is_uri, open_filesystem
 
 SECONDS = 60.0  # the client of a bucket that does not answer retries much longer
 
