@@ -1,4 +1,4 @@
-"""Which processes there are, by what they call themselves: those that this process started, and no others."""
+"""Finds the processes that this process started, by their title, and no others."""
 
 import os
 from collections.abc import Iterator
@@ -7,18 +7,17 @@ from pathlib import Path
 PROC = Path("/proc")
 
 
-def started_here(title: bytes) -> list[int]:
-    """Ids of the processes whose title begins so and whose ancestor this process is, in ascending order.
+def descendants_named(title: bytes) -> list[int]:
+    """Returns the ids of this process's descendants whose title starts with `title`, in ascending order.
 
-    Ray names its processes after what they run (`ray::RayTrainWorker`), so this finds those of this process's
-    Ray, and of no other Ray on the machine.
+    Ray titles its processes by what they run (`ray::RayTrainWorker`); those of another Ray are no descendants.
     """
-    found = [int(folder.name) for folder in PROC.glob("[0-9]*") if _title(folder).startswith(title)]
-    return sorted(process for process in found if os.getpid() in ancestors(process))
+    named = [int(folder.name) for folder in PROC.glob("[0-9]*") if _title(folder).startswith(title)]
+    return sorted(process for process in named if os.getpid() in ancestors(process))
 
 
 def ancestors(process: int) -> Iterator[int]:
-    """The process's parent, its parent's parent, and so on; none for a process that has ended."""
+    """Yields the process's parent, its parent's parent, and so on; nothing for a process that has ended."""
     while process > 1:
         try:
             process = int((PROC / str(process) / "stat").read_text().rpartition(")")[2].split()[1])

@@ -1,1 +1,4 @@
-"""Many ranks: the Ray connection, Ray Train workers, their reports, and evaluation beside training."""
+"""Training on many ranks: Ray connection, Ray Train workers, their reports, evaluation beside training.
+
+`experiments` calls `launch.launch`; the doctor uses `connection`.
+"""

@@ -1,4 +1,4 @@
-"""Starting the ranks of a training job: Ray Train's workers, or this process alone."""
+"""Starts the ranks of a training job: Ray Train's workers, or one rank in this process."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
@@ -8,14 +8,15 @@ from typing import Any
 
 import torch
 
-from pipeline.cluster import workers as ray_workers
+from pipeline.cluster.reports import ControllerCallback
+from pipeline.cluster.workers import train_on_workers
 from pipeline.config import ClusterSettings
 from pipeline.runs.checkpoints.checkpoint import DamagedCheckpointError, seal
 from pipeline.runs.checkpoints.retry import retry_io
-from pipeline.runs.checkpoints.store import CheckpointStore, StoredCheckpoint, checkpoint_name
+from pipeline.runs.checkpoints.store import CheckpointStore, checkpoint_name
 from pipeline.runs.directory import RunPaths
 from pipeline.runs.events import log_event
-from pipeline.runs.records import Records, last_step, write_chunk
+from pipeline.runs.records import Records, last_step
 from pipeline.sampling.batches import Fetch
 from pipeline.training.evaluation import EvalSet
 from pipeline.training.job import TrainJob
@@ -32,31 +33,31 @@ def launch(
     evals: Evals,
     settings: ClusterSettings,
     paths: RunPaths,
-    told: Callable[[], None],
+    on_records: Callable[[], None],
 ) -> Iterator[Best]:
-    """Train, on workers or here, going on from the newest sound checkpoint where there is one.
+    """Trains on workers or here, from the newest intact checkpoint if there is one.
 
     Args:
-        job: what to train.
-        fetch: fetches a rank's training rows.
+        job: The training job.
+        fetch: Fetches a rank's training rows.
         evals: {task: {split: prepared rows}}.
-        settings: workers and storage.
-        paths: where records and checkpoints go.
-        told: called after every chunk of records that is written in this process.
+        settings: Workers and storage.
+        paths: Of the records and checkpoints.
+        on_records: Called after each chunk of records that this process writes.
 
     Yields:
-        (folder of the best checkpoint, what was reported with it), for as long as the context lasts.
+        (folder of the best checkpoint, its metrics), valid until the context ends.
 
     Raises:
-        ValueError: a checkpoint of another run, or another mistake that only a worker could see.
+        ValueError: A checkpoint belongs to another run, or a worker met another mistake of the user.
     """
     attempt = paths.store.new_attempt()
     paths.store.clear_fragments(attempt)
     if settings.num_workers == 0:
-        _train_here(job, fetch, evals, settings, paths, attempt, told)
+        _train_here(job, fetch, evals, settings, paths, attempt, on_records)
     else:
-        ray_workers.train(job, fetch, evals, settings, paths, attempt)
-    with _best_intact(paths.store, lambda line: log_event(paths.run_dir, line)) as best:
+        train_on_workers(job, fetch, evals, settings, paths, attempt)
+    with _best_intact(paths.store, partial(log_event, paths.run_dir)) as best:
         yield best
 
 
@@ -67,11 +68,11 @@ def _train_here(
     settings: ClusterSettings,
     paths: RunPaths,
     attempt: str,
-    told: Callable[[], None],
+    on_records: Callable[[], None],
 ) -> None:
-    """One rank in this process: a debugger stops anywhere in it."""
-    run_dir, store = paths.run_dir, paths.store
-    tell_here = partial(log_event, run_dir)
+    """Trains one rank in this process, where a debugger can stop it."""
+    store, log = paths.store, partial(log_event, paths.run_dir)
+    callback = ControllerCallback(paths, job.mixture.tasks, settings.keep_checkpoints)
 
     def write_checkpoint(name: str, save: Save, metrics: Mapping[str, Any]) -> None:
         with store.create(name, attempt) as folder:
@@ -79,19 +80,16 @@ def _train_here(
             seal(folder, metrics)
 
     def report(records: Records, save: Save | None, metrics: dict[str, Any] | None) -> None:
-        write = partial(write_chunk, run_dir, [records], job.mixture.tasks)
-        retry_io(write, f"writing the records of step {records.last_step}", tell_here)
-        for note in records.notes:
-            tell_here(note)
+        callback.write_records([records])
         if save is not None and metrics is not None:
             name = checkpoint_name(metrics["step"])
-            retry_io(partial(write_checkpoint, name, save, metrics), f"storing checkpoint {name}", tell_here)
+            retry_io(partial(write_checkpoint, name, save, metrics), f"storing checkpoint {name}", log)
             store.prune(settings.keep_checkpoints, name)
-        told()
+        on_records()
 
     notes: list[str] = []
-    found = store.newest_intact(last_step(run_dir), notes.append)
-    with store.open_verified(found) if found else contextlib.nullcontext() as folder:
+    checkpoint = store.newest_intact(last_step(paths.run_dir), notes.append)
+    with store.open_verified(checkpoint) if checkpoint else contextlib.nullcontext() as folder:
         train_on_rank(
             job,
             fetch=fetch,
@@ -104,21 +102,17 @@ def _train_here(
 
 
 @contextlib.contextmanager
-def _best_intact(store: CheckpointStore, tell: Callable[[str], None]) -> Iterator[Best]:
-    """The checkpoint of the highest average that is what was saved."""
-    for stored in sorted(store.checkpoints(), key=_by_average):
+def _best_intact(store: CheckpointStore, log: Callable[[str], None]) -> Iterator[Best]:
+    """Yields the intact checkpoint of the highest average, the earliest of equal ones."""
+    for stored in sorted(store.checkpoints(), key=lambda stored: (-stored.average, stored.step)):
         with contextlib.ExitStack() as stack:
             try:
                 folder = stack.enter_context(store.open_verified(stored))
             except (DamagedCheckpointError, OSError) as error:
-                tell(f"checkpoint {stored.name} is damaged ({error}): another one stands for the best")
+                log(f"checkpoint {stored.name} is damaged ({error}): the next best one is used")
                 continue
             yield folder, stored.metrics
             return
     raise ValueError(
-        f"no sound checkpoint in {store.root}: resume the run, or start anew with --run.overwrite true"
+        f"no intact checkpoint in {store.root}: resume the run, or start again with --run.overwrite true"
     )
-
-
-def _by_average(stored: StoredCheckpoint) -> tuple[float, int]:
-    return -stored.average, stored.step

@@ -1,6 +1,6 @@
-"""Scores of a stored checkpoint, while its training goes on: Ray Train's validation function."""
+"""Evaluates a stored checkpoint while training continues: Ray Train's validation function."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +15,28 @@ from pipeline.training.evaluation import EvalSet, measure, predict_all
 from pipeline.training.job import TrainJob
 from pipeline.training.scoring import Precision
 
+EvalReferences = Mapping[str, Mapping[str, Any]]  # {task: {split: reference to its prepared rows}}
+
+
+def get_eval_sets(tasks: Sequence[str], evals: EvalReferences) -> list[EvalSet]:
+    """Returns the evaluation rows of all tasks from Ray's object store."""
+    tables = {
+        task: {split: ray.get(reference) for split, reference in splits.items()}
+        for task, splits in evals.items()
+    }
+    return EvalSet.of_tables(tasks, tables)
+
 
 def evaluate_checkpoint(
-    checkpoint: Checkpoint,
-    *,
-    job: TrainJob,
-    evals: Mapping[str, Mapping[str, Any]],
-    store: CheckpointStore,
+    checkpoint: Checkpoint, *, job: TrainJob, evals: EvalReferences, store: CheckpointStore
 ) -> dict[str, Any]:
-    """Predict every evaluation row with the checkpoint's model, and note the scores in the store.
+    """Predicts every evaluation row with the checkpoint's model and writes the scores to the store.
 
     Args:
-        checkpoint: as it was stored.
-        job: what is trained.
+        checkpoint: A stored checkpoint.
+        job: The training job.
         evals: {task: {split: reference to its prepared rows}}.
-        store: of the run.
+        store: The run's checkpoint store.
 
     Returns:
         {"average": float, "scores": {"average": …, "tasks": …}}.
@@ -37,20 +44,16 @@ def evaluate_checkpoint(
     name = Path(checkpoint.path).name
     try:
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        tables = {
-            task: {split: ray.get(reference) for split, reference in part.items()}
-            for task, part in evals.items()
-        }
         with checkpoint.as_directory() as folder:
             model = CaMtlModel.from_pretrained(Path(folder) / MODEL)
         torch.nn.Module.to(model, device)
-        sets = EvalSet.of_tables(job.mixture.tasks, tables)
-        predictions = predict_all(model, sets, Precision.of(device, job.precision))
-        assert predictions is not None  # a task of its own is rank 0 of one
+        eval_sets = get_eval_sets(job.mixture.tasks, evals)
+        predictions = predict_all(model, eval_sets, Precision.of(device, job.precision))
+        assert predictions is not None  # this process is rank 0 of one
         scores = measure(job.tasks, predictions)
     except BaseException:
         store.put_scores(name, {"average": NOT_EVALUATED, "scores": None, "to_evaluate": False})
         raise
-    found = {"average": scores["average"], "scores": scores}
-    store.put_scores(name, found)
-    return found
+    result = {"average": scores["average"], "scores": scores}
+    store.put_scores(name, result)
+    return result

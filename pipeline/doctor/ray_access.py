@@ -68,7 +68,7 @@ def try_to_connect(address: str, seconds: float = SECONDS) -> Finding | None:
             "check RAY_ADDRESS, `ray status` and the network",
         )
     elif process.returncode:
-        reason = f"cannot be reached ({output.rpartition('FAILED ')[2]})"
+        reason = f"cannot be reached ({output.rpartition('FAILED ')[2].strip()})"
         remedy = "check RAY_ADDRESS, and that Ray runs there in the same version as here"
     else:
         return None

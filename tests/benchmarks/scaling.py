@@ -57,7 +57,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from camtl import TokenRows
-from pipeline.cluster.workers import Follow
+from pipeline.cluster.reports import ControllerCallback
 from pipeline.config import SamplerSettings, Settings, TrainSettings
 from pipeline.experiments.assembly import build_job
 from pipeline.runs.checkpoints.store import CheckpointStore
@@ -194,7 +194,7 @@ def run(workers: int, steps: int, seconds: float, sets: Sequence[Any], folder: P
         run_config=RunConfig(  # type: ignore[arg-type]  # Train V2's own; the stub still names V1's
             name="checkpoints",
             storage_path=str(run_dir),
-            callbacks=[Follow(paths, job.mixture.tasks, keep=1)],
+            callbacks=[ControllerCallback(paths, job.mixture.tasks, keep=1)],
         ),
     )
     trainer.fit()

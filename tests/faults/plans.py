@@ -1,4 +1,4 @@
-"""Which faults strike which run, and when: drawn with a seed before the first run starts."""
+"""Which faults strike which run at which step: drawn with a seed before the first run starts."""
 
 import random
 from collections.abc import Sequence
@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 from tests.faults.faults import FAULTS
 
-# Where a run keeps what: all in its directory, checkpoints in a bucket or on a small disk, all on the small disk.
+# What a run keeps where: all in its directory, checkpoints in a bucket or on a small disk, all on the small disk.
 STORES = ("directory", "s3", "disk", "run-disk")
-NEEDS = {"s3": "s3", "disk": "disk", "run-disk": "run-disk"}  # faults of a store need a run that uses it
-AT_START = ("prepare",)  # before the first step, at most one of them a run
-EARLY = ("node-preempted",)  # in the first tenth, as a run that is over notices nothing; at most one, too
+NEEDS = {"s3": "s3", "disk": "disk", "run-disk": "run-disk"}  # a fault of a store needs a run that uses it
+AT_START = ("prepare",)  # before the first step, at most one per run
+EARLY = ("node-preempted",)  # in the first tenth, as a run near its end sees no notice; at most one per run
 
 
 @dataclass(frozen=True)
-class Planned:
-    """A fault: its kind, and the recorded step at which it strikes."""
+class PlannedFault:
+    """A kind of fault, and the recorded step at which it strikes."""
 
     kind: str
     step: int
@@ -26,63 +26,57 @@ class RunPlan:
     """A run, and the faults that strike it one after the other."""
 
     store: str
-    faults: tuple[Planned, ...]
+    faults: tuple[PlannedFault, ...]
 
     @property
     def prepares(self) -> bool:
-        """Whether it begins without prepared data."""
+        """Whether the run starts without prepared data."""
         return any(fault.kind in AT_START for fault in self.faults)
 
 
 def plan_runs(kinds: Sequence[str], faults: int, *, per_run: int, steps: int, seed: int) -> list[RunPlan]:
-    """Runs that together have so many faults, of all kinds equally many as far as that goes.
+    """Plans runs that together have a number of faults, of each kind about equally many.
 
     Args:
-        kinds: of `FAULTS`.
-        faults: in all runs.
-        per_run: most faults of a run.
-        steps: of a run; faults strike in all but its last fifth.
-        seed: decides everything.
+        kinds: Keys of `FAULTS`.
+        faults: Number in all runs.
+        per_run: Most faults of a run.
+        steps: Of a run; no fault strikes in its last fifth.
+        seed: Determines the plan.
     """
     chance = random.Random(seed)
-    left: list[str] = []
-    while len(left) < faults:
-        left += chance.sample(list(kinds), len(kinds))
-    del left[faults:]
-    planned = []
-    while left:
-        of_run = [left.pop(0)]
-        store = NEEDS.get(of_run[0])
-        for kind in list(left):
+    remaining: list[str] = []
+    while len(remaining) < faults:
+        remaining += chance.sample(list(kinds), len(kinds))
+    del remaining[faults:]
+    plans = []
+    while remaining:
+        chosen = [remaining.pop(0)]
+        store = NEEDS.get(chosen[0])
+        for kind in list(remaining):
             fits = NEEDS.get(kind) in (None, store) or store is None
-            twice = kind in (*AT_START, *EARLY) and kind in of_run
-            if fits and not twice and len(of_run) < per_run:
-                left.remove(kind)
-                of_run.append(kind)
+            repeated = kind in (*AT_START, *EARLY) and kind in chosen
+            if fits and not repeated and len(chosen) < per_run:
+                remaining.remove(kind)
+                chosen.append(kind)
                 store = store or NEEDS.get(kind)
-        moments = sorted(chance.sample(range(1, steps * 4 // 5), len(of_run)))
-        chance.shuffle(of_run)
-        of_run.sort(key=lambda kind: (kind not in AT_START, kind not in EARLY))
-        planned.append(
-            RunPlan(
-                store or chance.choice(("directory", "s3")),
-                tuple(
-                    Planned(
-                        kind, 0 if kind in AT_START else min(step, steps // 10) if kind in EARLY else step
-                    )
-                    for kind, step in zip(of_run, moments, strict=True)
-                ),
-            )
-        )
-    return planned
+        moments = sorted(chance.sample(range(1, steps * 4 // 5), len(chosen)))
+        chance.shuffle(chosen)
+        chosen.sort(key=lambda kind: (kind not in AT_START, kind not in EARLY))
+        planned = []
+        for kind, step in zip(chosen, moments, strict=True):
+            limit = 0 if kind in AT_START else steps // 10 if kind in EARLY else steps
+            planned.append(PlannedFault(kind, min(step, limit)))
+        plans.append(RunPlan(store or chance.choice(("directory", "s3")), tuple(planned)))
+    return plans
 
 
-def known(kinds: Sequence[str]) -> list[str]:
-    """The kinds asked for, all of them where none is.
+def check_kinds(kinds: Sequence[str]) -> list[str]:
+    """Returns the requested kinds of faults, or all if none is requested.
 
     Raises:
-        ValueError: there is no such kind.
+        ValueError: A kind is unknown.
     """
     if unknown := [kind for kind in kinds if kind not in FAULTS]:
-        raise ValueError(f"no fault {unknown[0]!r}: there are {', '.join(FAULTS)}")
+        raise ValueError(f"no fault {unknown[0]!r}: use one of {', '.join(FAULTS)}")
     return list(kinds) or list(FAULTS)

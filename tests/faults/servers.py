@@ -1,24 +1,19 @@
-"""Servers that a run leans on, started for a test, and what makes them go away and come back."""
+"""An S3-compatible server for tests, and a gate that makes a server unreachable and reachable again."""
 
 import contextlib
-import os
 import pathlib
-import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 
-from pyarrow.fs import FileSystem
-
 BUCKET = "bucket"
 ACCESS_KEY = "AKIAOFNOACCOUNT"
-SECRET_KEY = "a-secret-that-nothing-may-show"  # told to the server of the tests alone
+SECRET_KEY = "a-secret-that-nothing-may-show"
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": ACCESS_KEY,
     "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
@@ -27,19 +22,21 @@ CREDENTIALS = {
 }
 
 
-def free_port() -> int:
-    """A port that nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def free_port(above: int = 0) -> int:
+    """Returns a port above a number on which no process listens."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        if port > above:
+            return port
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = 120) -> None:
     """Returns once the condition holds.
 
     Raises:
-        RuntimeError: It did not within the time.
+        RuntimeError: It did not hold in time.
     """
     deadline = time.monotonic() + seconds
     while not condition():
@@ -49,33 +46,32 @@ def wait_until(condition: Callable[[], bool], what: str, seconds: float = 120) -
 
 
 class Gate:
-    """A port before a server. Shut, it takes no connection and the ones there were are cut.
+    """A port in front of a server. A shut gate refuses connections and cuts the existing ones.
 
-    For a server that keeps everything in memory this is how it goes down and comes back with what it held.
+    It simulates an outage of a server that keeps its content in memory only.
     """
 
     def __init__(self, port: int) -> None:
-        """`port` is the server's, on this machine."""
-        self._behind = port
-        self._ends = set[socket.socket]()
+        """`port` of the server on this machine."""
+        self._server_port = port
+        self._sockets = set[socket.socket]()
         self._listener: socket.socket | None = None
         self.port = free_port()
         self.open()
 
     def open(self) -> None:
-        """Takes connections."""
-        listener = socket.create_server(("127.0.0.1", self.port))
-        self._listener = listener
-        threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
+        """Accepts connections."""
+        self._listener = socket.create_server(("127.0.0.1", self.port))
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
     def shut(self) -> None:
-        """Refuses new connections and cuts those that there are."""
+        """Refuses new connections and cuts the existing ones."""
         listener, self._listener = self._listener, None
         if listener is not None:
             listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
             listener.close()
-        for end in list(self._ends):
-            _close(end)
+        for each in list(self._sockets):
+            _close(each)
 
     def _accept(self, listener: socket.socket) -> None:
         while True:
@@ -84,50 +80,49 @@ class Gate:
             except OSError:
                 return
             try:
-                server = socket.create_connection(("127.0.0.1", self._behind))
+                server = socket.create_connection(("127.0.0.1", self._server_port))
             except OSError:
                 _close(client)
                 continue
-            self._ends |= {client, server}
+            self._sockets |= {client, server}
             for source, target in ((client, server), (server, client)):
-                threading.Thread(target=self._pass_on, args=(source, target), daemon=True).start()
+                threading.Thread(target=self._forward, args=(source, target), daemon=True).start()
 
-    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
+    def _forward(self, source: socket.socket, target: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(1 << 16):
                 target.sendall(data)
-        for end in (source, target):
-            _close(end)
-            self._ends.discard(end)
+        for each in (source, target):
+            _close(each)
+            self._sockets.discard(each)
 
 
-def _close(end: socket.socket) -> None:
+def _close(connection: socket.socket) -> None:
     with contextlib.suppress(OSError):
-        end.shutdown(socket.SHUT_RDWR)
-    end.close()
+        connection.shutdown(socket.SHUT_RDWR)
+    connection.close()
 
 
 class S3Server:
-    """An S3-compatible server (moto) with one bucket, behind a gate. It holds everything in memory."""
+    """An S3-compatible server (moto) with one bucket in memory, behind a gate."""
 
     def __init__(self, folder: pathlib.Path) -> None:
-        """`folder` gets the server's log, which names every request."""
+        """`folder` gets the server's log."""
         port = free_port()
         command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
         with (folder / "s3.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
         wait_until(lambda: _answers(f"http://127.0.0.1:{port}/moto-api/"), "the S3 server answers")
         self.gate = Gate(port)
-        urllib.request.urlopen(
-            urllib.request.Request(f"http://127.0.0.1:{port}/{BUCKET}", method="PUT")
-        ).close()
+        bucket = urllib.request.Request(f"http://127.0.0.1:{port}/{BUCKET}", method="PUT")
+        urllib.request.urlopen(bucket).close()
 
     def uri(self, path: str) -> str:
-        """An URI below the bucket, as `cluster.storage_path` takes it."""
+        """Returns a URI in the bucket for `cluster.storage_path`."""
         return f"s3://{BUCKET}/{path}?scheme=http&endpoint_override=127.0.0.1:{self.gate.port}"
 
     def stop(self) -> None:
-        """Ends the server; what it held is gone."""
+        """Ends the server, and with it the bucket."""
         self.gate.shut()
         self._process.kill()
         self._process.wait()
@@ -139,55 +134,3 @@ def _answers(url: str) -> bool:
             return bool(answer.status == 200)
     except (urllib.error.URLError, ConnectionError, TimeoutError):
         return False
-
-
-class Postgres:
-    """A PostgreSQL with a database for MLflow, in a folder of its own that goes away with it.
-
-    Raises:
-        LookupError: `initdb` or `psycopg2` (pip install psycopg2-binary) is not there.
-    """
-
-    def __init__(self) -> None:
-        try:
-            import psycopg2  # type: ignore[import-untyped]  # noqa: F401
-        except ImportError as error:
-            raise LookupError("no psycopg2: pip install psycopg2-binary") from error
-        if _postgres_program("initdb") is None:
-            raise LookupError("no initdb: install PostgreSQL")
-        # It refuses to run as root: then its files and processes are nobody's.
-        self._user = "nobody" if os.getuid() == 0 else None
-        self._folder = pathlib.Path(tempfile.mkdtemp(prefix="postgres-"))
-        if self._user:
-            shutil.chown(self._folder, self._user)
-        port, data = free_port(), str(self._folder / "data")
-        self._run("initdb", "-D", data, "-U", "mlflow", "--auth=trust", "--no-sync")
-        options = f"-p {port} -c listen_addresses=127.0.0.1 -k {self._folder}"
-        self._run("pg_ctl", "-D", data, "-l", str(self._folder / "log"), "-w", "-o", options, "start")
-        self._run("createdb", "-h", "127.0.0.1", "-p", str(port), "-U", "mlflow", "mlflow")
-        self.uri = f"postgresql+psycopg2://mlflow@127.0.0.1:{port}/mlflow"
-
-    def stop(self) -> None:
-        """Ends it and removes its files."""
-        self._run("pg_ctl", "-D", str(self._folder / "data"), "-m", "immediate", "stop")
-        shutil.rmtree(self._folder)
-
-    def _run(self, program: str, *arguments: str) -> None:
-        command = [str(_postgres_program(program)), *arguments]
-        subprocess.run(
-            command, user=self._user, cwd=self._folder, check=True, stdout=subprocess.DEVNULL, timeout=120
-        )
-
-
-def _postgres_program(name: str) -> str | None:
-    debian = pathlib.Path("/usr/lib/postgresql").glob("*/bin")
-    folders = [os.environ.get("PATH", ""), *map(str, debian)]
-    return shutil.which(name, path=os.pathsep.join(folders))
-
-
-def file_system(uri: str) -> tuple[FileSystem, str]:
-    """Where an URI or a local folder leads."""
-    if "://" in uri:
-        found: tuple[FileSystem, str] = FileSystem.from_uri(uri)
-        return found
-    return FileSystem.from_uri(pathlib.Path(uri).absolute().as_uri())

@@ -1,16 +1,15 @@
-"""A run's checkpoints as they lie in a folder or a bucket: whole ones, damaged ones, what was left behind."""
+"""A run's checkpoints and other files in a folder or a bucket, read without the project's own store."""
 
 import hashlib
 import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
-from pyarrow.fs import FileSelector, FileSystem, FileType
+from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType
 from safetensors.torch import load
 from torch import Tensor
-
-from tests.faults.servers import file_system
 
 MANIFEST, WEIGHTS = "manifest.json", "model/model.safetensors"
 _NAME = re.compile(r"step-(\d{9,})-[0-9a-f]{8}")
@@ -19,12 +18,13 @@ _TEMPORARY = re.compile(r"(^|/)\.(writing|replaced|fetching)|\.(writing|fetching
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A folder that is named like one.
+    """A folder with the name of a checkpoint.
 
     Attributes:
-        path: in its file system.
-        step: in its name.
-        files: what lies in it, {path below the folder: bytes}.
+        fs: Its file system.
+        path: In the file system.
+        step: In its name.
+        files: {path below the folder: bytes}.
     """
 
     fs: FileSystem
@@ -34,46 +34,44 @@ class Checkpoint:
 
     @property
     def size(self) -> int:
-        """Of all its files."""
+        """Bytes of all files."""
         return sum(self.files.values())
 
     @property
     def is_sealed(self) -> bool:
-        """Whether it has a manifest, with which it counts."""
+        """Whether it has a manifest, without which it is no checkpoint."""
         return MANIFEST in self.files
 
     def read(self, name: str) -> bytes:
-        """A file's content."""
-        with self.fs.open_input_stream(f"{self.path}/{name}") as stream:
-            content: bytes = stream.read()
-        return content
+        """Returns a file's content."""
+        return _read(self.fs, f"{self.path}/{name}")
 
     def weights(self) -> dict[str, Tensor]:
-        """Of its model."""
+        """Returns the weights of its model."""
         return load(self.read(WEIGHTS))
 
     def problems(self) -> Iterator[str]:
-        """What its files have other than its manifest tells."""
+        """Yields a line for each file that differs from the manifest."""
         try:
             manifest = json.loads(self.read(MANIFEST))
         except ValueError:
             yield f"{self.path}: its manifest of {self.files[MANIFEST]} bytes cannot be read"
             return
-        for name, told in manifest["files"].items():
+        for name, entry in manifest["files"].items():
             if name not in self.files:
                 yield f"{self.path}: no {name}"
-            elif hashlib.sha256(self.read(name)).hexdigest() != told["sha256"]:
-                yield f"{self.path}: {name} is not what its manifest tells"
+            elif hashlib.sha256(self.read(name)).hexdigest() != entry["sha256"]:
+                yield f"{self.path}: {name} differs from its manifest"
 
     def damage_weights(self, *, cut: bool) -> None:
         """Cuts the weights' file in half, or changes some of its bytes."""
-        content = damaged(self.read(WEIGHTS), cut=cut)
+        content = damage(self.read(WEIGHTS), cut=cut)
         with self.fs.open_output_stream(f"{self.path}/{WEIGHTS}") as stream:
             stream.write(content)
 
 
-def damaged(content: bytes, *, cut: bool) -> bytes:
-    """The first half of a file's bytes, or all of them with a few in the middle changed."""
+def damage(content: bytes, *, cut: bool) -> bytes:
+    """Returns the first half of a file's content, or all of it with 16 bytes in the middle inverted."""
     middle = len(content) // 2
     if cut:
         return content[:middle]
@@ -82,38 +80,39 @@ def damaged(content: bytes, *, cut: bool) -> bytes:
 
 
 def checkpoints(root: str) -> list[Checkpoint]:
-    """Folders below `root` that are named like checkpoints, by step; `root` may have none.
-
-    Args:
-        root: a local folder or an URI.
-    """
-    fs, base = file_system(root)
-    found: dict[str, dict[str, int]] = {}
-    for info in fs.get_file_info(FileSelector(base, allow_not_found=True, recursive=True)):
+    """Returns the folders below a local folder or URI that are named like checkpoints, by step."""
+    fs, infos = _list(root)
+    sizes: dict[tuple[int, str], dict[str, int]] = {}
+    for info in infos:
         match = _NAME.search(info.path)
         if info.type == FileType.File and match and "/" in info.path[match.end() :]:
-            found.setdefault(info.path[: match.end()], {})[info.path[match.end() + 1 :]] = info.size
-    steps = {folder: int(_NAME.findall(folder)[-1]) for folder in found}
-    return [
-        Checkpoint(fs, folder, steps[folder], found[folder])
-        for folder in sorted(found, key=lambda folder: (steps[folder], folder))
-    ]
+            step = int(_NAME.findall(info.path[: match.end()])[-1])
+            files = sizes.setdefault((step, info.path[: match.end()]), {})
+            files[info.path[match.end() + 1 :]] = info.size
+    return [Checkpoint(fs, folder, step, files) for (step, folder), files in sorted(sizes.items())]
 
 
 def temporary_files(root: str) -> list[str]:
-    """What has a name of something that is being written, below a local folder or an URI."""
-    fs, base = file_system(root)
-    selector = FileSelector(base, allow_not_found=True, recursive=True)
-    return [info.path for info in fs.get_file_info(selector) if _TEMPORARY.search(info.path)]
+    """Returns the paths below a local folder or URI that are named like a file being written."""
+    return [info.path for info in _list(root)[1] if _TEMPORARY.search(info.path)]
 
 
-def contains(root: str, words: bytes) -> list[str]:
-    """Files below a local folder or an URI in which these bytes occur."""
-    fs, base = file_system(root)
-    found = []
-    for info in fs.get_file_info(FileSelector(base, allow_not_found=True, recursive=True)):
-        if info.type == FileType.File:
-            with fs.open_input_stream(info.path) as stream:
-                if words in stream.read():
-                    found.append(info.path)
-    return found
+def files_with(words: str, *roots: str) -> list[str]:
+    """Returns the files below local folders or URIs that contain some words."""
+    return [
+        info.path
+        for fs, infos in map(_list, roots)
+        for info in infos
+        if info.type == FileType.File and words.encode() in _read(fs, info.path)
+    ]
+
+
+def _list(root: str) -> tuple[FileSystem, list[FileInfo]]:
+    fs, path = FileSystem.from_uri(root if "://" in root else Path(root).absolute().as_uri())
+    return fs, fs.get_file_info(FileSelector(path, allow_not_found=True, recursive=True))
+
+
+def _read(fs: FileSystem, path: str) -> bytes:
+    with fs.open_input_stream(path) as stream:
+        content: bytes = stream.read()
+    return content

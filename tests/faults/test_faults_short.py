@@ -1,6 +1,6 @@
-"""Faults that every change has to survive: a few seconds each, on the Ray of the tests.
+"""Faults that every change has to survive, a few seconds each, on the Ray of the tests.
 
-`python -m tests.faults` has all of them, many times over and on nodes that can be lost.
+`python -m tests.faults` injects all kinds many times, on nodes that can be lost.
 """
 
 import contextlib
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 import yaml
 from ray.train.v2.api.exceptions import WorkerGroupError
 
@@ -23,26 +24,17 @@ from pipeline.config import Settings
 from pipeline.experiments.train import train
 from pipeline.runs.events import read_events
 from pipeline.runs.records import last_step, list_chunks
+from tests.faults.environment import SmallDisk
 from tests.faults.faults import TRAIN_WORKER
-from tests.faults.place import SmallDisk
-from tests.faults.same_run import curve_differences, curves, differences, parameters, shown_secrets
+from tests.faults.same_run import curve_differences, curves, differences, parameters
+from tests.faults.scripted_run import ScriptedRun
 from tests.faults.servers import CREDENTIALS, SECRET_KEY, S3Server
-from tests.faults.stored import checkpoints
+from tests.faults.stored import checkpoints, files_with
 from tests.mlflow_server import MlflowServer
 from tests.pipeline.small_run import Finished, make_settings
-from tests.processes import PROC, started_here
+from tests.processes import PROC, descendants_named
 
 pytestmark = pytest.mark.skipif(not (PROC / "self" / "stat").exists(), reason="processes are found in /proc")
-
-
-@pytest.fixture
-def s3_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
-    """A running S3-compatible server, for whose bucket this process and the workers have the key."""
-    for name, value in CREDENTIALS.items():
-        monkeypatch.setenv(name, value)
-    server = S3Server(tmp_path)
-    yield server
-    server.stop()
 
 
 def settings_like(finished: Finished, folder: Path, backbone: str, **sections: dict[str, Any]) -> Settings:
@@ -53,131 +45,149 @@ def settings_like(finished: Finished, folder: Path, backbone: str, **sections: d
 
 
 @contextmanager
-def meanwhile(run_dir: Path, step: int, strike: Callable[[], None]) -> Iterator[None]:
-    """Calls `strike` when the run in the block has recorded a step; it must still go on then."""
-    struck, over = list[bool](), threading.Event()
+def inject_at(run_dir: Path, step: int, fault: Callable[[], None]) -> Iterator[None]:
+    """Calls `fault` in a thread when the run in the block has recorded a step, which must happen."""
+    injected, ended = threading.Event(), threading.Event()
 
     def watch() -> None:
-        while not over.is_set():
+        while not ended.wait(0.01):
             if any(int(chunk.name) >= step for chunk in list_chunks(run_dir)):
-                struck.append(True)
-                strike()
+                injected.set()
+                fault()
                 return
-            time.sleep(0.01)
 
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
         yield
     finally:
-        over.set()
+        ended.set()
         watcher.join()
-    assert struck, f"the run ended before step {step} was recorded"
+    assert injected.is_set(), f"the run ended before step {step} was recorded"
 
 
-def kill_a_worker() -> None:
-    os.kill(started_here(TRAIN_WORKER)[0], signal.SIGKILL)
+def kill_worker() -> None:
+    os.kill(descendants_named(TRAIN_WORKER)[0], signal.SIGKILL)
 
 
-def assert_nothing_is_lost(settings: Settings, ray_run: Finished, store: str = "") -> None:
+def assert_equal_to(ray_run: Finished, settings: Settings, store: str = "") -> None:
     run_dir, expected = Path(settings.run.output_dir) / settings.run.name, ray_run.run_dir
-    told = differences(
-        run_dir,
-        expected,
-        store=store or str(run_dir / "checkpoints"),
-        expected_store=str(expected / "checkpoints"),
-    )
-    assert list(told) == []
-    status, drawn = curves(settings.run.tracking_uri, run_dir)
+    store, expected_store = store or str(run_dir / "checkpoints"), str(expected / "checkpoints")
+    assert list(differences(run_dir, expected, store=store, expected_store=expected_store)) == []
+    status, points = curves(settings.run.tracking_uri, run_dir)
     assert status == "FINISHED"
     undisturbed = curves(f"sqlite:///{ray_run.home}/ml.db", expected)[1]
     assert len(undisturbed) > 10
-    assert list(curve_differences(drawn, undisturbed)) == []
+    assert list(curve_differences(points, undisturbed)) == []
 
 
-def test_a_run_whose_newest_checkpoint_is_damaged_goes_on_from_the_one_before(
+def test_a_run_whose_worker_and_then_driver_are_killed_ends_as_if_undisturbed(
+    ray_run: Finished, tmp_path: Path, tiny_backbone: str
+) -> None:
+    settings = settings_like(ray_run, tmp_path, tiny_backbone, cluster={"max_failures": 1})
+    run = ScriptedRun(settings, tmp_path, ray.get_runtime_context().gcs_address)
+    run.start()
+    try:
+        assert run.wait_for_step(3)  # the end of a round, after the checkpoint of step 2
+        kill_worker()
+        assert run.wait_for_step(9)
+        run.kill()
+        run.start()
+        run.wait_for_end()
+    finally:
+        run.close()
+    assert_equal_to(ray_run, settings)
+    events = read_events(run.run_dir)
+    assert any(re.match(r"worker \d failed", event) for event in events), events
+    assert any(re.match(r"training resumes from step \d+ with 2 workers again", e) for e in events), events
+
+
+def test_a_run_whose_newest_checkpoint_is_damaged_resumes_from_the_one_before(
     ray_run: Finished, tmp_path: Path, tiny_backbone: str
 ) -> None:
     settings = settings_like(ray_run, tmp_path, tiny_backbone, cluster={"max_failures": 0})
     run_dir = tmp_path / "runs" / "run"
-    with meanwhile(run_dir, 6, kill_a_worker), pytest.raises(WorkerGroupError):
+    with inject_at(run_dir, 6, kill_worker), pytest.raises(WorkerGroupError):
         train(settings, lambda _: None)
-    recorded = last_step(run_dir)  # of what came later nobody was told, so nobody would go on from it
-    sealed = [found for found in checkpoints(str(run_dir / "checkpoints")) if found.is_sealed]
-    newest = [found for found in sealed if found.step <= recorded][-1]
+    recorded = last_step(run_dir)  # a run resumes only from steps that are recorded
+    sealed = [each for each in checkpoints(str(run_dir / "checkpoints")) if each.is_sealed]
+    newest = [each for each in sealed if each.step <= recorded][-1]
     newest.damage_weights(cut=False)
     lines: list[str] = []
     train(replace(settings, run=replace(settings.run, resume=str(run_dir))), lines.append)
-    assert_nothing_is_lost(settings, ray_run)
+    assert_equal_to(ray_run, settings)
     assert any(f"step-{newest.step:09d}" in line and "damaged" in line for line in lines), lines
 
 
-def test_a_run_whose_bucket_is_away_for_some_seconds_loses_nothing_and_shows_no_key(
-    ray_run: Finished, s3_server: S3Server, tmp_path: Path, tiny_backbone: str
+def test_a_run_whose_bucket_is_away_for_seconds_loses_nothing_and_shows_no_key(
+    ray_run: Finished, tmp_path: Path, tiny_backbone: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    home = tmp_path / "home"
+    home.mkdir()
+    s3_server = S3Server(tmp_path)
     uri = s3_server.uri("runs")
-    settings = settings_like(ray_run, tmp_path / "of-run", tiny_backbone, cluster={"storage_path": uri})
-    (tmp_path / "of-run").mkdir()
-    run_dir, lines = tmp_path / "of-run" / "runs" / "run", list[str]()
+    settings = settings_like(ray_run, home, tiny_backbone, cluster={"storage_path": uri})
+    run_dir, lines, store = home / "runs" / "run", list[str](), uri.replace("/runs?", "/runs/run?")
 
-    def shut_for_a_while() -> None:
+    def shut_for_seconds() -> None:
         s3_server.gate.shut()
-        time.sleep(3)  # how long it is away; nothing waits for this
+        time.sleep(3)  # the length of the outage
         s3_server.gate.open()
 
-    with meanwhile(run_dir, 3, shut_for_a_while):
-        train(settings, lines.append)
-    store = uri.replace("/runs?", "/runs/run?")
-    assert_nothing_is_lost(settings, ray_run, store)
-    assert yaml.safe_load((run_dir / "config.yaml").read_text())["cluster"]["storage_path"] == uri
-    folders = {"files": str(tmp_path / "of-run"), "checkpoints": store}
-    assert list(shown_secrets(SECRET_KEY, folders)) == []
-    assert SECRET_KEY not in str([lines, parameters(settings.run.tracking_uri, run_dir)])
+    try:
+        with inject_at(run_dir, 3, shut_for_seconds):
+            train(settings, lines.append)
+        assert_equal_to(ray_run, settings, store)
+        assert yaml.safe_load((run_dir / "config.yaml").read_text())["cluster"]["storage_path"] == uri
+        assert files_with(SECRET_KEY, str(home), store) == []
+        assert SECRET_KEY not in str([lines, parameters(settings.run.tracking_uri, run_dir)])
+    finally:
+        s3_server.stop()
 
 
-def test_a_run_whose_mlflow_server_is_killed_and_comes_back_has_every_step_of_its_curves(
+def test_a_run_whose_mlflow_server_restarts_has_every_step_of_its_curves(
     ray_run: Finished, mlflow_server: MlflowServer, tmp_path: Path, tiny_backbone: str
 ) -> None:
-    settings = settings_like(ray_run, tmp_path, tiny_backbone, run={"tracking_uri": mlflow_server.uri})
+    run, cluster = {"tracking_uri": mlflow_server.uri}, {"num_workers": 0}
+    settings = settings_like(ray_run, tmp_path, tiny_backbone, run=run, cluster=cluster)
+    run_dir = tmp_path / "runs" / "run"
 
     def restart() -> None:
         mlflow_server.stop()
         mlflow_server.start()
 
-    with meanwhile(tmp_path / "runs" / "run", 3, restart):
+    with inject_at(run_dir, 3, restart):
         train(settings, lambda _: None)
-    assert_nothing_is_lost(settings, ray_run)
+    status, points = curves(mlflow_server.uri, run_dir)
+    undisturbed = curves(f"sqlite:///{ray_run.home}/ml.db", ray_run.run_dir)[1]
+    assert status == "FINISHED"
+    steps_of = {key: [step for step, _ in curve] for key, curve in points.items()}
+    assert steps_of == {key: [step for step, _ in curve] for key, curve in undisturbed.items()}
 
 
-def test_a_run_in_the_drivers_process_waits_for_room_on_its_disk(
-    ray_cluster: None, tmp_path: Path, tiny_backbone: str
-) -> None:
+def test_a_run_waits_for_room_on_its_disk(ray_run: Finished, tmp_path: Path, tiny_backbone: str) -> None:
     try:
         disk = SmallDisk(tmp_path / "disk")
     except LookupError as error:
         pytest.skip(str(error))
-    settings = make_settings(
-        tmp_path,
-        tiny_backbone,
-        run={"output_dir": str(disk.path / "runs")},
-        cluster={"num_workers": 0},
-    )
+    run, cluster = {"output_dir": str(disk.path / "runs")}, {"num_workers": 0}
+    settings = settings_like(ray_run, tmp_path, tiny_backbone, run=run, cluster=cluster)
     run_dir = disk.path / "runs" / "run"
 
-    def fill_for_a_while() -> None:
+    def fill_for_seconds() -> None:
         with contextlib.suppress(OSError):  # the run writes there too
             disk.fill(leave=0)
-        time.sleep(3)  # how long it is full; nothing waits for this
+        time.sleep(3)  # the length of the outage
         disk.make_room()
 
     try:
-        with meanwhile(run_dir, 3, fill_for_a_while):
+        with inject_at(run_dir, 3, fill_for_seconds):
             train(settings, lambda _: None)
-        told = read_events(run_dir)
-        assert any(re.search(r"of step \d+ was [1-9]\d* s late: .*No space left", line) for line in told), (
-            told
-        )
-        found = checkpoints(str(run_dir / "checkpoints"))
-        assert [problem for one in found for problem in one.problems()] == []
+        events = read_events(run_dir)
+        assert any(re.search(r"of step \d+ was [1-9]\d* s late: .*No space left", e) for e in events), events
+        stored = checkpoints(str(run_dir / "checkpoints"))
+        assert [problem for each in stored for problem in each.problems()] == []
     finally:
         disk.stop()
