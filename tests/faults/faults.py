@@ -19,7 +19,7 @@ from pipeline.runs.events import read_events
 from tests.faults.environment import Environment
 from tests.faults.scripted_run import LIMIT, NotSurvivedError, ScriptedRun
 from tests.faults.servers import wait_until
-from tests.faults.stored import Checkpoint, checkpoints, damage
+from tests.faults.stored import CheckpointFolder, checkpoints, damage
 from tests.processes import descendants_named
 
 TRAIN_WORKER = b"ray::RayTrainWorker"
@@ -37,7 +37,7 @@ class NotTriedError(Exception):
 
 
 @dataclass
-class Scene:
+class FaultContext:
     """What a fault acts on.
 
     Attributes:
@@ -53,41 +53,41 @@ class Scene:
     random: random.Random
 
 
-def kill_process(scene: Scene, title: bytes) -> None:
+def kill_process(context: FaultContext, title: bytes) -> None:
     """Kills one of this environment's processes with a title, as soon as there is one."""
-    run = scene.run
+    run = context.run
     while not (processes := descendants_named(title)):
         if run.status is not None:
             raise NotTriedError(f"the run ended before there was a {title.decode()}")
     run.strike()
     try:
-        os.kill(scene.random.choice(processes), signal.SIGKILL)
+        os.kill(context.random.choice(processes), signal.SIGKILL)
     except ProcessLookupError as error:
         raise NotTriedError("the process had just ended") from error
 
 
-def kill_driver(scene: Scene) -> None:
+def kill_driver(context: FaultContext) -> None:
     """Kills the driver and resumes the run."""
-    scene.run.strike()
-    scene.run.kill()
-    scene.run.start()
+    context.run.strike()
+    context.run.kill()
+    context.run.start()
 
 
-def lose_node(scene: Scene) -> None:
+def lose_node(context: FaultContext) -> None:
     """Kills the node of a worker and of the tasks that fetch rows, and replaces it."""
-    scene.run.strike()
-    scene.environment.nodes.lose_second()
-    scene.environment.nodes.replace_second()
+    context.run.strike()
+    context.environment.nodes.lose_second()
+    context.environment.nodes.replace_second()
 
 
-def preempt_node(scene: Scene) -> None:
+def preempt_node(context: FaultContext) -> None:
     """Gives notice of a worker node's loss, kills it once a checkpoint is saved, and replaces it."""
-    run, nodes = scene.run, scene.environment.nodes
+    run, nodes = context.run, context.environment.nodes
     nodes.drain_second(NOTICE)
 
     def saved_in_time() -> bool:
         saved = preemption_checkpoints(run.run_dir)
-        return bool(saved) and any(each.step >= saved[-1] for each in _sealed(scene))
+        return bool(saved) and any(each.step >= saved[-1] for each in _sealed(context))
 
     try:
         _wait(lambda: saved_in_time() or run.status is not None, NOTICE)
@@ -107,30 +107,30 @@ def preemption_checkpoints(run_dir: Path) -> list[int]:
     return [int(match[1]) for text in read_events(run_dir) if (match := PREEMPTION_EVENT.search(text))]
 
 
-def kill_mlflow(scene: Scene) -> None:
+def kill_mlflow(context: FaultContext) -> None:
     """Kills the MLflow server, and starts it again some steps later."""
-    server = scene.environment.mlflow
-    _interrupt(scene.run, server.stop, server.start, RESTART)
+    server = context.environment.mlflow
+    _interrupt(context.run, server.stop, server.start, RESTART)
 
 
-def hang_mlflow(scene: Scene) -> None:
+def hang_mlflow(context: FaultContext) -> None:
     """Lets the MLflow server accept connections without answering, for some steps or a minute."""
-    server = scene.environment.mlflow
-    _interrupt(scene.run, server.pause, server.resume, OUTAGE)
+    server = context.environment.mlflow
+    _interrupt(context.run, server.pause, server.resume, OUTAGE)
 
 
-def shut_s3(scene: Scene) -> None:
+def shut_s3(context: FaultContext) -> None:
     """Closes the storage's port and cuts its connections, for some steps or seconds."""
-    gate = scene.environment.s3.gate
-    _interrupt(scene.run, gate.shut, gate.open, RESTART)
+    gate = context.environment.s3.gate
+    _interrupt(context.run, gate.shut, gate.open, RESTART)
 
 
-def fill_disk(scene: Scene) -> None:
+def fill_disk(context: FaultContext) -> None:
     """Leaves room for half a checkpoint on the disk, until a save has failed."""
-    disk, run = scene.environment.disk, scene.run
+    disk, run = context.environment.disk, context.run
     if disk is None:
         raise NotTriedError("no small disk")
-    size = max((each.size for each in _sealed(scene)), default=0)
+    size = max((each.size for each in _sealed(context)), default=0)
     if not size:
         raise NotTriedError("no checkpoint yet")
     run.strike()
@@ -143,25 +143,25 @@ def fill_disk(scene: Scene) -> None:
         disk.make_room()
 
 
-def damage_newest_checkpoint(scene: Scene, *, cut: bool) -> None:
+def damage_newest_checkpoint(context: FaultContext, *, cut: bool) -> None:
     """Kills the driver, damages the weights of the newest of several checkpoints, and resumes the run."""
-    run = scene.run
-    wait_until(lambda: len(_sealed(scene)) > 1 or run.status is not None, "a second checkpoint")
+    run = context.run
+    wait_until(lambda: len(_sealed(context)) > 1 or run.status is not None, "a second checkpoint")
     run.strike()
     run.kill()
-    _sealed(scene)[-1].damage_weights(cut=cut)
+    _sealed(context)[-1].damage_weights(cut=cut)
     run.start()
 
 
-def damage_prepared_file(scene: Scene, *, cut: bool) -> None:
+def damage_prepared_file(context: FaultContext, *, cut: bool) -> None:
     """Kills the driver, damages a prepared file, and resumes the run.
 
     The resumed run has to name the folder, and to prepare it again or to end; then its user removes the folder.
     """
-    run = scene.run
+    run = context.run
     run.strike()
     run.kill()
-    file = scene.random.choice(sorted(Path(run.settings.data.prepared_dir).rglob("*.parquet")))
+    file = context.random.choice(sorted(Path(run.settings.data.prepared_dir).rglob("*.parquet")))
     file.write_bytes(damage(file.read_bytes(), cut=cut))
     start = run.log.stat().st_size
     run.start()
@@ -178,7 +178,7 @@ def damage_prepared_file(scene: Scene, *, cut: bool) -> None:
         run.start()
 
 
-FAULTS: dict[str, Callable[[Scene], None]] = {
+FAULTS: dict[str, Callable[[FaultContext], None]] = {
     "worker": partial(kill_process, title=TRAIN_WORKER),
     "driver": kill_driver,
     "fetch": partial(kill_process, title=FETCH),
@@ -215,5 +215,5 @@ def _wait(condition: Callable[[], bool], seconds: float) -> None:
         time.sleep(0.02)
 
 
-def _sealed(scene: Scene) -> list[Checkpoint]:
-    return [each for each in checkpoints(scene.store) if each.is_sealed]
+def _sealed(context: FaultContext) -> list[CheckpointFolder]:
+    return [each for each in checkpoints(context.store) if each.is_sealed]

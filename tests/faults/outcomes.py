@@ -35,7 +35,7 @@ class Outcome:
 
 
 @dataclass
-class Report:
+class FaultReport:
     """The results of a set of runs."""
 
     outcomes: list[Outcome] = field(default_factory=list)

@@ -21,8 +21,8 @@ from pathlib import Path
 
 from pipeline.config import Settings
 from tests.faults.environment import CPUS_PER_WORKER, Environment, open_environment
-from tests.faults.faults import FAULTS, NotTriedError, Scene, preemption_checkpoints
-from tests.faults.outcomes import Outcome, Report, apply_problems
+from tests.faults.faults import FAULTS, FaultContext, NotTriedError, preemption_checkpoints
+from tests.faults.outcomes import FaultReport, Outcome, apply_problems
 from tests.faults.plans import PlannedFault, RunPlan, check_kinds, plan_runs
 from tests.faults.same_run import curve_differences, curves, differences, parameters
 from tests.faults.scripted_run import NotSurvivedError, ScriptedRun
@@ -36,7 +36,7 @@ STEPS = 150
 def main(argv: list[str]) -> int:
     """Runs the set and prints the table. Returns 0 if every fault was survived."""
     arguments = parse_arguments(argv)
-    report, start = Report(), time.monotonic()
+    report, start = FaultReport(), time.monotonic()
     with open_environment() as environment:
         report.notes += environment.notes
         undisturbed = UndisturbedRun(environment)
@@ -52,7 +52,7 @@ def main(argv: list[str]) -> int:
     return 0 if report.outcomes and all(outcome.survived for outcome in report.outcomes) else 1
 
 
-def plan_until_tried(arguments: Namespace, report: Report) -> Iterator[RunPlan]:
+def plan_until_tried(arguments: Namespace, report: FaultReport) -> Iterator[RunPlan]:
     """Yields runs, and further ones for the faults that found nothing to strike."""
     kinds, seed, tried = check_kinds(arguments.kinds), arguments.seed, -1
     while tried < len(report.outcomes) < arguments.faults:
@@ -138,9 +138,9 @@ class DisturbedRun:
         if storage := settings.cluster.storage_path:
             path, mark, query = storage.partition("?")
             self._store = f"{path}/{settings.run.name}{mark}{query}"
-        self._scene = Scene(environment, self._run, self._store, chance)
+        self._context = FaultContext(environment, self._run, self._store, chance)
 
-    def execute(self, report: Report, kept: Path) -> None:
+    def execute(self, report: FaultReport, kept: Path) -> None:
         """Runs to the end, adds the outcomes to the report, and keeps the folder of a failed run."""
         start = time.monotonic()
         outcomes: list[Outcome] = []
@@ -171,7 +171,7 @@ class DisturbedRun:
             self._keep(problems, kept)
         shutil.rmtree(self._home, ignore_errors=True)
 
-    def _inject_all(self, outcomes: list[Outcome], report: Report) -> list[str]:
+    def _inject_all(self, outcomes: list[Outcome], report: FaultReport) -> list[str]:
         """Injects the faults one after the other and waits for the end. Returns what went wrong."""
         for fault in self._plan.faults:
             try:
@@ -190,7 +190,7 @@ class DisturbedRun:
         run, resumed, errors = self._run, self._run.resumed, len(self._run.errors)
         seconds, problem = None, ""
         try:
-            FAULTS[fault.kind](self._scene)
+            FAULTS[fault.kind](self._context)
             seconds = run.wait_until_recovered()
         except NotSurvivedError as error:
             problem = str(error)

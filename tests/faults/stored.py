@@ -17,7 +17,7 @@ _TEMPORARY = re.compile(r"(^|/)\.(writing|replaced|fetching)|\.(writing|fetching
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class CheckpointFolder:
     """A folder with the name of a checkpoint.
 
     Attributes:
@@ -79,7 +79,7 @@ def damage(content: bytes, *, cut: bool) -> bytes:
     return content[:middle] + changed + content[middle + 16 :]
 
 
-def checkpoints(root: str) -> list[Checkpoint]:
+def checkpoints(root: str) -> list[CheckpointFolder]:
     """Returns the folders below a local folder or URI that are named like checkpoints, by step."""
     fs, infos = _list(root)
     sizes: dict[tuple[int, str], dict[str, int]] = {}
@@ -89,7 +89,7 @@ def checkpoints(root: str) -> list[Checkpoint]:
             step = int(_NAME.findall(info.path[: match.end()])[-1])
             files = sizes.setdefault((step, info.path[: match.end()]), {})
             files[info.path[match.end() + 1 :]] = info.size
-    return [Checkpoint(fs, folder, step, files) for (step, folder), files in sorted(sizes.items())]
+    return [CheckpointFolder(fs, folder, step, files) for (step, folder), files in sorted(sizes.items())]
 
 
 def temporary_files(root: str) -> list[str]:

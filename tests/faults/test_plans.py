@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.faults.faults import FAULTS
-from tests.faults.outcomes import Outcome, Report, apply_problems
+from tests.faults.outcomes import FaultReport, Outcome, apply_problems
 from tests.faults.plans import AT_START, NEEDS, check_kinds, plan_runs
 
 KINDS = st.lists(st.sampled_from(sorted(FAULTS)), min_size=1, unique=True)
@@ -58,7 +58,7 @@ def test_a_run_with_a_problem_survived_none_of_its_faults() -> None:
 
 def test_the_report_counts_by_kind_and_lists_what_was_lost() -> None:
     lost = Outcome("driver", 1, "disk", 7, survived=False, problem="no step")
-    report = Report([*STRUCK, lost], not_tried=["- node at step 3: the run had ended"])
+    report = FaultReport([*STRUCK, lost], not_tried=["- node at step 3: the run had ended"])
     shown = report.markdown()
     assert "| worker | 2 | 2 | 0 | 3.0 | 4.0 |" in shown
     assert "| driver | 2 | 1 | 1 | 30.0 | 30.0 |" in shown

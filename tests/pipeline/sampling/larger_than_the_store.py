@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import ray
-from ray._private.internal_api import memory_summary
+from ray._private.internal_api import memory_summary  # what `ray memory` prints
 
 from camtl import TokenRows
 from pipeline.sampling.ray_data import configure_ray_data, make_ray_data_fetch
