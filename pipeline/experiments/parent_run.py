@@ -16,11 +16,7 @@ from pipeline.tracking.texts import redact
 
 
 def check_parent(run: RunSettings, kind: str) -> Path:
-    """Returns the parent's folder after checking that it can be created or resumed; writes nothing.
-
-    Args:
-        run: Has the parent's name.
-        kind: What messages call it, such as "sweep".
+    """Returns the parent's folder; writes nothing. Messages call it `kind`, such as "sweep".
 
     Raises:
         ValueError: The folder exists and is not to be resumed, is no parent, or cannot be written.
@@ -37,15 +33,12 @@ def check_parent(run: RunSettings, kind: str) -> Path:
 
 
 def open_parent(run: RunSettings, config: Mapping[str, Any], tags: Mapping[str, str]) -> str:
-    """Creates or resumes the folder and its MLflow run, and stores the settings `config` in the folder.
+    """Creates or resumes the parent's folder and MLflow run; returns the id of the latter.
 
     Args:
         run: Has the parent's name.
-        config: Settings, {section: {name: value}}.
+        config: Settings that are stored, {section: {name: value}}.
         tags: Of a new MLflow run.
-
-    Returns:
-        The MLflow run's id.
 
     Raises:
         ValueError: The tracking server does not answer.
@@ -64,12 +57,9 @@ def open_parent(run: RunSettings, config: Mapping[str, Any], tags: Mapping[str, 
 
 
 def changed_settings(folder: Path, config: Mapping[str, Any], may_change: Collection[str]) -> list[str]:
-    """Returns a line for each setting that differs from a parent's stored ones.
+    """Returns a line for each setting that differs from the parent's in `folder`.
 
-    Args:
-        folder: Of the parent.
-        config: Settings now, {section: {name: value}}.
-        may_change: Dotted names and sections that are not compared.
+    `may_change` has the dotted names and the sections that are not compared.
     """
     now = yaml.safe_load(_to_yaml(config))
     return [

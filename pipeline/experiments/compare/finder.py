@@ -19,10 +19,7 @@ from pipeline.tracking.server import check_reachable, is_sqlite, request_limits,
 from pipeline.tracking.texts import redact
 
 READ_TIMEOUT = 20  # seconds for one request
-
-
-class UnreadableResultsError(ValueError):
-    """A run's results are damaged, or a score in them is not finite."""
+BAD_VALUE = "INVALID_PARAMETER_VALUE"
 
 
 class RunFinder:
@@ -43,24 +40,23 @@ class RunFinder:
             raise ValueError(f"no experiment {experiment!r}: there are {', '.join(names)}; give --experiment")
         self._experiment_id = stored.experiment_id
 
-    def by_reference(self, reference: str, given_name: str = "") -> list[Run]:
+    def by_reference(self, reference: str, alias: str = "") -> list[Run]:
         """Returns the run of an id or a name, or the children of a parent.
 
         Raises:
             ValueError: There is no such run, or it has no results.
         """
-        run = self._find(reference)
-        children = self._search(f"tags.`mlflow.parentRunId` = '{run.info.run_id}'")
+        parent = self._find(reference)
+        children = self._search(f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
         if not children:
-            results = self._results(run)
-            if results is None:
-                raise ValueError(f"run {reference}: no results.json, its status is {run.info.status}")
-            return [replace(_to_run(run, results), given_name=given_name)]
-        if not (runs := self._with_results(children)):
+            if (run := self._read(parent)) is None:
+                raise ValueError(f"run {reference}: no results.json, its status is {parent.info.status}")
+            return [replace(run, alias=alias)]
+        if not (runs := self._read_all(children)):
             raise ValueError(f"run {reference}: none of its {len(children)} children has results")
-        if not given_name and "seeds" in run.data.tags:  # one configuration, which has a name
-            given_name = str(run.info.run_name)
-        return [replace(child, given_name=given_name) for child in runs]
+        if not alias and "seeds" in parent.data.tags:  # one configuration, which has a name
+            alias = str(parent.info.run_name)
+        return [replace(run, alias=alias) for run in runs]
 
     def by_query(self, query: str) -> list[Run]:
         """Returns the runs that match a filter in MLflow's language.
@@ -72,7 +68,7 @@ class RunFinder:
             matches = self._search(query)
         except MlflowException as error:
             raise ValueError(f"--query: MLflow cannot read it ({str(error).splitlines()[0]})") from None
-        if not (runs := self._with_results(matches)):
+        if not (runs := self._read_all(matches)):
             raise ValueError(
                 f"--query {query}: {len(matches)} runs in {self._experiment!r}, and none with results"
             )
@@ -83,7 +79,7 @@ class RunFinder:
             try:
                 return self._client.get_run(reference)
             except MlflowException as error:
-                if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", BAD_VALUE):
                     raise
         runs = self._search("")
         named = [run for run in runs if run.info.run_name == reference]
@@ -99,36 +95,31 @@ class RunFinder:
     def _search(self, query: str) -> list[Any]:
         """Returns all active runs that match a filter, oldest first."""
         runs: list[Any] = []
-        token: str | None = ""
-        with self._reading(pass_on="INVALID_PARAMETER_VALUE"):
-            while token is not None:
-                page = self._client.search_runs(
-                    [self._experiment_id],
-                    query,
-                    order_by=["attributes.start_time ASC"],
-                    page_token=token or None,
-                )
+        token, order, experiments = None, ["attributes.start_time ASC"], [self._experiment_id]
+        with self._reading(pass_on=BAD_VALUE):
+            while True:
+                page = self._client.search_runs(experiments, query, order_by=order, page_token=token)
                 runs += page
-                token = page.token or None
-        return runs
+                if not (token := page.token):
+                    return runs
 
-    def _with_results(self, runs: list[Any]) -> list[Run]:
+    def _read_all(self, runs: list[Any]) -> list[Run]:
         complete = []
         for run in runs:
             reason = f"no results, {run.info.status}"
             try:
-                results = self._results(run) if run.info.status == "FINISHED" else None
+                if run.info.status == "FINISHED" and (read := self._read(run)):
+                    complete.append(read)
+                    continue
             except UnreadableResultsError as error:
-                results, reason = None, str(error)
-            if results is None:
-                self.remarks.append(f"{run.info.run_name} is left out: {reason}")
-            else:
-                complete.append(_to_run(run, results))
+                reason = str(error)
+            self.remarks.append(f"{run.info.run_name} is left out: {reason}")
         return complete
 
-    def _results(self, run: Any) -> dict[str, Any] | None:
+    def _read(self, run: Any) -> Run | None:
+        """Returns a run with its results; None if it has none."""
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-        run_id = run.info.run_id
+        run_id, name = run.info.run_id, str(run.info.run_name)
         with self._reading(), tempfile.TemporaryDirectory(prefix="camtl-compare-") as folder:
             if "results.json" not in [file.path for file in self._client.list_artifacts(run_id)]:
                 return None
@@ -140,9 +131,17 @@ class RunFinder:
                 raise ValueError("a score is not a number")
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise UnreadableResultsError(
-                f"run {run.info.run_name}: its results.json cannot be read ({error}); leave the run out"
+                f"run {name}: its results.json cannot be read ({error}); leave the run out"
             ) from None
-        return results
+        settings = run.data.params
+        return Run(
+            run_id=run_id,
+            name=name,
+            started=run.info.start_time,
+            seed=int(results.get("seed", settings.get("run.seed", 0))),
+            settings=settings,
+            results=results,
+        )
 
     @contextlib.contextmanager
     def _reading(self, pass_on: str = "") -> Iterator[None]:
@@ -153,19 +152,11 @@ class RunFinder:
         except Exception as error:  # the client's, the database driver's or the artifact store's
             if pass_on and isinstance(error, MlflowException) and error.error_code == pass_on:
                 raise
-            reason = summarize_error(error, self._uri)
             raise ValueError(
-                f"MLflow at {redact(self._uri)} cannot be read ({reason}): "
+                f"MLflow at {redact(self._uri)} cannot be read ({summarize_error(error, self._uri)}): "
                 "set --tracking_uri to the address that the runs were logged to"
             ) from None
 
 
-def _to_run(run: Any, results: dict[str, Any]) -> Run:
-    return Run(
-        run_id=run.info.run_id,
-        name=str(run.info.run_name),
-        started=run.info.start_time,
-        seed=int(results.get("seed", run.data.params.get("run.seed", 0))),
-        settings=run.data.params,
-        results=results,
-    )
+class UnreadableResultsError(ValueError):
+    """A run's results are damaged, or a score in them is not finite."""

@@ -4,6 +4,7 @@ Every setting that can change the scores or the seconds splits groups, the numbe
 split no groups and are not shown; limits on failures split no groups and are shown.
 """
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -22,12 +23,10 @@ class Run:
     """A finished run.
 
     Attributes:
-        run_id, name: In MLflow.
-        started: Time in ms.
-        seed: Of the run.
-        settings: MLflow's parameters, {dotted name: text}.
+        run_id, name, settings: Of the MLflow run; settings are its parameters, {dotted name: text}.
+        started: In ms.
         results: Content of `results.json`.
-        given_name: The user's name for the run.
+        alias: The user's name for the run.
     """
 
     run_id: str
@@ -36,7 +35,7 @@ class Run:
     seed: int
     settings: Mapping[str, str]
     results: Mapping[str, Any]
-    given_name: str = ""
+    alias: str = ""
 
 
 @dataclass
@@ -62,7 +61,7 @@ def group_runs(runs: Sequence[Run]) -> tuple[list[Group], list[str]]:
     splitting = [name for name in differing if name not in SHOWN_ONLY]
     by_key: dict[tuple[Any, ...], list[Run]] = {}
     for run in runs:
-        key = (run.given_name, *(settings[run.run_id].get(name) for name in splitting))
+        key = (run.alias, *(settings[run.run_id].get(name) for name in splitting))
         by_key.setdefault(key, []).append(run)
     groups, remarks = [], []
     for members in by_key.values():
@@ -92,27 +91,23 @@ def _as_yaml(value: str | None) -> str:
 def _label(groups: Sequence[Group], splitting: Sequence[str]) -> None:
     """Sets the labels: the user's name, else the settings that split the groups, else the first run's name."""
     leaves = [name.rpartition(".")[2] for name in splitting]
-    used: dict[str, int] = {}
+    names = [leaf if leaves.count(leaf) == 1 else name for name, leaf in zip(splitting, leaves, strict=True)]
     for group in groups:
-        text = " ".join(
-            f"{leaf if leaves.count(leaf) == 1 else name}={_short(group.settings[name])}"
-            for name, leaf in zip(splitting, leaves, strict=True)
-        )
+        values = (_short(group.settings[name]) for name in splitting)
+        text = " ".join(f"{name}={value}" for name, value in zip(names, values, strict=True))
         first, others = group.runs[0], len(group.runs) - 1
         by_run = first.name + (f" and {others} more" if others else "")
-        group.label = first.given_name or (text if 0 < len(text) <= LONGEST_LABEL else by_run)
+        group.label = first.alias or (text if 0 < len(text) <= LONGEST_LABEL else by_run)
     labels = [group.label for group in groups]
-    for group in groups:
-        used[group.label] = count = used.get(group.label, 0) + 1
+    for position, group in enumerate(groups):
         if labels.count(group.label) > 1:
-            group.label += f" ({count})"
+            group.label += f" ({labels[: position + 1].count(labels[position])})"
 
 
 def _short(value: str) -> str:
+    """Returns a value for a label; a list of more than two entries as their number."""
     if value.startswith("["):
-        try:
+        with contextlib.suppress(ValueError):  # MLflow cuts long values
             entries = json.loads(value)
-        except ValueError:
-            return shorten(value, 24)
-        return "+".join(map(str, entries)) if len(entries) <= 2 else f"{len(entries)} entries"
+            return "+".join(map(str, entries)) if len(entries) <= 2 else f"{len(entries)} entries"
     return shorten(value, 24)

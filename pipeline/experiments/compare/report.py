@@ -4,16 +4,20 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd  # type: ignore[import-untyped]
+from matplotlib.figure import Figure
 
-from pipeline.experiments.compare.figure import compare_figure
 from pipeline.experiments.compare.groups import Group
-from pipeline.experiments.compare.scores import COSTS, paired_tests, table_rows
+from pipeline.experiments.compare.scores import costs_of, paired_tests, score_frame, table_rows
+from pipeline.runs.plotting import COLOURS, INK, save_figure, style_axes
 
 CAUTION = (
     "Paired t-tests over the seeds that both groups have, scores against the first group's. A p over three seeds is "
     "weak evidence, and no p is corrected for the number of tasks or groups."
 )
+
+MARKERS = "osD^v<>"  # one for every eight groups
 
 
 def write_report(groups: Sequence[Group], remarks: Sequence[str], folder: str) -> list[str]:
@@ -76,7 +80,7 @@ def values_frame(groups: Sequence[Group]) -> pd.DataFrame:
             for task, metrics in run.results["tasks"].items():
                 rows += [[*head, task, metric, value] for metric, value in metrics.items()]
             rows.append([*head, "", "average", run.results["average"]])
-            rows += [[*head, "", cost, value(run.results)] for cost, (value, _) in COSTS.items()]
+            rows += [[*head, "", cost, value] for cost, value in costs_of(run).items()]
     names = ["group", *groups[0].settings, "run_id", "run", "seed", "task", "metric", "value"]
     return pd.DataFrame(rows, columns=names, dtype=object)
 
@@ -95,3 +99,26 @@ def tests_frame(groups: Sequence[Group]) -> pd.DataFrame:
 def _table(names: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     rows = [names, ["---"] * len(names), *lines]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
+
+
+def compare_figure(groups: Sequence[Group], path: str) -> None:
+    """Draws each task's score, the mean of its metrics, and the average; pale dots are single seeds."""
+    tasks = score_frame(groups).groupby(level="task", sort=False).mean()
+    height = min(60.0, len(tasks) * (0.25 + 0.17 * len(groups)) + 1.2 + 0.2 * len(groups))
+    figure = Figure(figsize=(8, height), layout="constrained")
+    panel = figure.subplots()
+    offsets = (np.arange(len(groups)) - (len(groups) - 1) / 2) * 0.7 / max(2, len(groups))
+    for position, group in enumerate(groups):
+        scores, y = tasks[position], np.arange(len(tasks)) + offsets[position]
+        colour = COLOURS[position % len(COLOURS)]
+        panel.plot(scores, y, "o", color=colour, alpha=0.3, markersize=4, linestyle="none")
+        marker = MARKERS[position // len(COLOURS) % len(MARKERS)]
+        means, spread = scores.mean(axis=1), scores.std(axis=1)
+        panel.errorbar(means, y, xerr=spread, fmt=marker, color=colour, capsize=3, label=group.label)
+    panel.set_yticks(range(len(tasks)), list(tasks.index))
+    panel.invert_yaxis()
+    panel.set_xlabel("mean of the task's metrics (0–100), ± standard deviation over seeds", color=INK)
+    style_axes(panel, grid="x")
+    panel.tick_params(axis="y", length=0)
+    figure.legend(loc="outside upper left", frameon=False, ncols=1)
+    save_figure(figure, path)

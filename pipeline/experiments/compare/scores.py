@@ -1,30 +1,18 @@
 """The numbers of a comparison: scores and costs of every group, and paired tests against the first group."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd  # type: ignore[import-untyped]
 
-from pipeline.experiments.compare.groups import Group
+from pipeline.experiments.compare.groups import Group, Run
 
 AVERAGE = ("average", "")
 SHARED_AVERAGE = ("average of the tasks in all", "")
 NOTHING = "–"
 FEWEST_SEEDS = 3  # that two groups have to share for a test
 SAME = 1e-9  # points on the 0–100 scale: differences with a smaller spread are equal up to rounding
-
-COSTS: dict[str, tuple[Callable[[Any], float | None], str]] = {  # {name: (value from results.json, format)}
-    "rows trained": (lambda results: results.get("rows_trained"), ",.0f"),
-    "rows scored": (lambda results: results.get("rows_scored"), ",.0f"),
-    "% of the data": (
-        lambda results: None if (share := results.get("fraction_of_data")) is None else 100 * share,
-        ".1f",
-    ),
-    "parameters": (lambda results: results.get("parameters", {}).get("total"), ",.0f"),
-    "trained parameters": (lambda results: results.get("parameters", {}).get("trainable"), ",.0f"),
-    "seconds of training": (lambda results: results.get("seconds"), ",.0f"),
-}
 
 
 @dataclass(frozen=True)
@@ -68,13 +56,27 @@ class PairedTest:
         return f"{text}, 95% interval {self.low:+.2f} to {self.high:+.2f}, {p}"
 
 
+def costs_of(run: Run) -> dict[str, float | None]:
+    """Returns {name: value} of what a run cost; None if its results do not have it."""
+    results: Mapping[str, Any] = run.results
+    parameters, share = results.get("parameters", {}), results.get("fraction_of_data")
+    return {
+        "rows trained": results.get("rows_trained"),
+        "rows scored": results.get("rows_scored"),
+        "% of the data": None if share is None else 100 * share,
+        "parameters": parameters.get("total"),
+        "trained parameters": parameters.get("trainable"),
+        "seconds of training": results.get("seconds"),
+    }
+
+
 def score_frame(groups: Sequence[Group]) -> pd.DataFrame:
     """Returns the scores: a row for each (task, metric), the average last; a column for each (group position, seed).
 
     Averages over different tasks do not compare: if the runs' tasks differ, the last row is the average over the
     tasks that all runs have.
     """
-    runs = {(place, run.seed): run.results for place, group in enumerate(groups) for run in group.runs}
+    runs = {(position, run.seed): run.results for position, group in enumerate(groups) for run in group.runs}
     scores = {
         key: {
             (task, metric): value
@@ -99,16 +101,17 @@ def table_rows(groups: Sequence[Group]) -> list[Row]:
     """Returns the table: scores, then seeds and costs."""
     rows = []
     for (task, metric), scores in score_frame(groups).iterrows():
-        by_group = [scores[place].dropna() for place in range(len(groups))]
+        by_group = [scores[position].dropna() for position in range(len(groups))]
         means = pd.Series([values.mean() for values in by_group]).round(2)
         best = tuple(means.index[means == means.max()]) if len(groups) > 1 else ()
         cells = tuple(_cell(values, ".2f", show_zero=True) for values in by_group)
         rows.append(Row(task, metric, cells, best))
     seeds = (f"{' '.join(str(run.seed) for run in group.runs)} (n={len(group.runs)})" for group in groups)
     rows.append(Row("seeds", "", tuple(seeds)))
-    for name, (value, form) in COSTS.items():
-        costs = ([value(run.results) for run in group.runs] for group in groups)
-        rows.append(Row(name, "", tuple(_cell(pd.Series(values).dropna(), form) for values in costs)))
+    costs = [pd.DataFrame([costs_of(run) for run in group.runs], dtype=float) for group in groups]
+    for name in costs[0]:
+        form = ".1f" if "%" in name else ",.0f"
+        rows.append(Row(name, "", tuple(_cell(frame[name].dropna(), form) for frame in costs)))
     return rows
 
 
@@ -141,6 +144,6 @@ def paired_tests(groups: Sequence[Group]) -> list[dict[tuple[str, str], PairedTe
     """Returns for each group after the first the tests of its scores against the first group's."""
     frame = score_frame(groups)
     return [
-        {row: paired_test(scores[0], scores[place]) for row, scores in frame.iterrows()}
-        for place in range(1, len(groups))
+        {row: paired_test(scores[0], scores[position]) for row, scores in frame.iterrows()}
+        for position in range(1, len(groups))
     ]

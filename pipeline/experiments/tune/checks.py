@@ -1,7 +1,5 @@
 """Checks of a sweep before anything starts."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Figures of a sweep: the settings of its trials, which settings matter, and how two objectives trade off."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any

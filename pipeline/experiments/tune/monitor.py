@@ -1,7 +1,5 @@
 """Follows a sweep in its driver: the records of its trials, progress lines and each trial's state in MLflow."""
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Callable
@@ -57,10 +55,10 @@ class SweepMonitor(Callback):
         record.update(result)
         if result.get("ended"):
             record.status = FINISHED
-        elif len(record.history) > evaluations:
-            self._show(f"trial {record.number} step {record.step}: average {record.average:.2f}")
-            self._mark(record, rung=str(record.step))
         self._save()
+        if record.status != FINISHED and len(record.history) > evaluations:
+            self._mark(record, rung=str(record.step))
+            self._show(f"trial {record.number} step {record.step}: average {record.average:.2f}")
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Records a trial that finished or that ASHA stopped."""
@@ -85,8 +83,8 @@ class SweepMonitor(Callback):
         """Records a failure after which the trial is retried."""
         record = self._record(trial)
         record.error = _last_line(trial.error_file)
-        self._show(f"trial {record.number} failed ({record.error}): retrying from its last checkpoint")
         self._save()
+        self._show(f"trial {record.number} failed ({record.error}): retrying from its last checkpoint")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Records a failure after the last retry."""

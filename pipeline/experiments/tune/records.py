@@ -1,6 +1,4 @@
-"""The records of a sweep's trials. `trials.json` is all that a later session needs to continue the sweep."""
-
-from __future__ import annotations
+"""The records of a sweep's trials. `trials.json` has all that a later session needs to continue the sweep."""
 
 import json
 import os
@@ -9,7 +7,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-TRIALS_FILE = "trials.json"
 RUNNING, FINISHED, STOPPED, FAILED = "running", "finished", "stopped", "failed"
 
 
@@ -21,7 +18,7 @@ class TrialRecord:
         id: Name of its run directory and of its MLflow run.
         number: Position in the order in which trials began, from 1.
         drawn: {dimension: value} from the search.
-        status: running, finished, stopped (by ASHA or at the end of `sweep.max_hours`) or failed.
+        status: running, finished, stopped (by ASHA, or by a limit of the sweep) or failed.
         history: (step, average, rows trained) of each evaluation.
         average, rows_trained: Of the last evaluation.
         parameters, seconds: Of a finished trial, as in its `results.json`.
@@ -57,19 +54,12 @@ class TrialRecord:
 
 
 class SweepLog:
-    """All trials of a sweep, stored in `trials.json` in the sweep's folder. One process writes it.
-
-    Attributes:
-        trials: {id: record}.
-        seconds: Duration of the sweep's earlier sessions.
-        generation: Number of times that the settings changed.
-    """
+    """All trials of a sweep, {id: record}, and the `seconds` of its earlier sessions. One process writes the file."""
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / TRIALS_FILE
+        self._path = folder / "trials.json"
         self.trials: dict[str, TrialRecord] = {}
-        self.seconds = 0.0
-        self.generation = 0
+        self.seconds, self.generation = 0.0, 0
         if self._path.is_file():
             stored = json.loads(self._path.read_text(encoding="utf-8"))
             self.seconds, self.generation = stored["seconds"], stored["generation"]
@@ -79,15 +69,14 @@ class SweepLog:
 
     def record(self, trial_id: str, drawn: Mapping[str, Any]) -> TrialRecord:
         """Returns a trial's record; creates it for a new trial."""
-        number = len(self.trials) + 1
-        new = TrialRecord(trial_id, number, dict(drawn), generation=self.generation)
+        new = TrialRecord(trial_id, len(self.trials) + 1, dict(drawn), generation=self.generation)
         return self.trials.setdefault(trial_id, new)
 
     def save(self, seconds: float) -> None:
         """Replaces the file atomically."""
         trials = [asdict(record) for record in self.trials.values()]
-        unfinished = self._path.with_suffix(".part")
         stored = {"seconds": seconds, "generation": self.generation, "trials": trials}
+        unfinished = self._path.with_suffix(".part")
         unfinished.write_text(json.dumps(stored, indent=1), encoding="utf-8")
         os.replace(unfinished, self._path)
 

@@ -1,7 +1,5 @@
 """The results of a sweep: the best configuration, a table of its trials and figures, on disk and in MLflow."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -35,12 +33,13 @@ def write_sweep_report(
     log, folder = monitor.log, monitor.folder
     finished = log.with_status(FINISHED)
     pareto = [trial.user_attrs["id"] for trial in make_study((), finished, objectives).best_trials]
+    chunks = [chunk for trial in log.trials for chunk in list_chunks(folder / TRIALS / trial)]
     outcome: dict[str, Any] = {
         "trials": [asdict(record) for record in log.trials.values()],
         "best": finished[0].id if finished else None,
         "pareto": pareto,
         "seconds": monitor.seconds,
-        "training_seconds": sum(_training_seconds(folder / TRIALS / trial) for trial in log.trials),
+        "training_seconds": float(sum(read_summary(chunk)["seconds"] for chunk in chunks)),
     }
     (folder / "sweep.json").write_text(json.dumps(outcome, indent=1) + "\n")
     columns = [one.name for one in space] + ["average", "step", "rows_trained", "parameters", "seconds"]
@@ -66,11 +65,6 @@ def write_sweep_report(
     for name in written:
         monitor.tracker.log_artifact(str(folder / name))
     return outcome
-
-
-def _training_seconds(run_dir: Path) -> float:
-    """Returns how long a run has trained according to its records, finished or not."""
-    return float(sum(read_summary(chunk)["seconds"] for chunk in list_chunks(run_dir)))
 
 
 def _best_config(run: RunSettings, trial: Path) -> dict[str, Any]:

@@ -4,8 +4,6 @@ Each session of a sweep is a new experiment of Ray Tune. It starts from the swee
 could take neither more trials nor another space, and would not have ASHA's rungs.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 
@@ -28,11 +26,8 @@ def run_trials(
 ) -> None:
     """Runs unfinished trials and new ones until the grid is complete or `max_trials` or `max_hours` is reached.
 
-    Args:
-        trainable: What a trial runs, with the space.
-        wanted: Search, early stopping and limits.
-        monitor: Has the records of earlier sessions, and the sweep's folder; Ray Tune writes to `tune-<session>` in it.
-        concurrent: Trials at a time.
+    `monitor` has the records of earlier sessions; `concurrent` trials run at a time. Ray Tune writes to
+    `tune-<session>` in the sweep's folder.
     """
     log, folder, train, space = monitor.log, monitor.folder, trainable.base.train, trainable.space
     records = log.latest_generation()

@@ -1,43 +1,36 @@
 """Which trial comes next (Optuna) and which one stops early (ASHA); both start from the records of earlier sessions."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from itertools import product
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import BaseDistribution
+from optuna.study import StudyDirection
+from optuna.trial import TrialState, create_trial
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from pipeline.experiments.tune.records import FINISHED, RUNNING, STOPPED, TrialRecord
-from pipeline.experiments.tune.space import Dimension, Space, is_grid
+from pipeline.experiments.tune.space import Space, is_grid
 
-OBJECTIVES: dict[str, Literal["maximize", "minimize"]] = {
-    "average": "maximize",
-    "rows_trained": "minimize",
-    "parameters": "minimize",
-}
+MINIMIZED = ("rows_trained", "parameters")
+OBJECTIVES = ("average", *MINIMIZED)
 
 
 def optuna_space(space: Space) -> dict[str, BaseDistribution]:
     """Returns the space as Optuna's distributions, {dimension: distribution}."""
-    return {dimension.name: _distribution(dimension) for dimension in space}
-
-
-def _distribution(dimension: Dimension) -> BaseDistribution:
-    if dimension.options is not None:
-        return CategoricalDistribution(list(dimension.options))
-    if dimension.kind == "randint":
-        return IntDistribution(int(dimension.low), int(dimension.high) - 1)
-    return FloatDistribution(dimension.low, dimension.high, log=dimension.kind == "loguniform")
+    return {
+        dimension.name: optuna.distributions.CategoricalDistribution(list(dimension.options))
+        if dimension.options is not None
+        else optuna.distributions.IntDistribution(int(dimension.low), int(dimension.high) - 1)
+        if dimension.kind == "randint"
+        else optuna.distributions.FloatDistribution(
+            dimension.low, dimension.high, log=dimension.kind == "loguniform"
+        )
+        for dimension in space
+    }
 
 
 def make_study(
@@ -49,12 +42,15 @@ def make_study(
     """Returns a study in memory with the records that have every objective; `id` is an attribute of each."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     distributions = optuna_space(space)
-    study = optuna.create_study(directions=[OBJECTIVES[name] for name in objectives], sampler=sampler)
+    directions = [
+        StudyDirection.MINIMIZE if name in MINIMIZED else StudyDirection.MAXIMIZE for name in objectives
+    ]
+    study = optuna.create_study(directions=directions, sampler=sampler)
     for record in records:
         values = [getattr(record, name) for name in objectives]
+        params = {name: record.drawn[name] for name in distributions}
         if None not in values:
-            params = {name: record.drawn[name] for name in distributions}
-            trial = optuna.trial.create_trial(
+            trial = create_trial(
                 params=params, distributions=distributions, values=values, user_attrs={"id": record.id}
             )
             study.add_trial(trial)
@@ -64,7 +60,7 @@ def make_study(
 def make_sampler(search: str, seed: int) -> optuna.samplers.BaseSampler:
     """Returns Optuna's sampler of a `sweep.search`."""
     if search == "random":
-        return optuna.samplers.RandomSampler(seed=seed)
+        return optuna.samplers.RandomSampler(seed)
     return optuna.samplers.TPESampler(seed=seed, multivariate=True)
 
 
@@ -116,22 +112,20 @@ class SweepSearch(Searcher):
     def suggest(self, trial_id: str) -> dict[str, Any]:
         """Returns the configuration of the trial that Ray Tune calls `trial_id`."""
         trial = self._asked[trial_id] = self._study.ask(self._distributions)
-        if not self._unfinished:
-            return {"id": trial_id, "drawn": trial.params}
-        record = self._unfinished.pop(0)
-        replay(self._scheduler, trial_id, record)
-        return {"id": record.id, "drawn": trial.params}
+        name = trial_id
+        if self._unfinished:
+            record = self._unfinished.pop(0)
+            replay(self._scheduler, trial_id, record)
+            name = record.id
+        return {"id": name, "drawn": trial.params}
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """Passes the last result of a trial to the study, of a stopped one too."""
-        values = [result[name] for name in self._objectives if name in result] if result else []
-        trial = self._asked.pop(trial_id)
-        if len(values) == len(self._objectives):
-            self._study.tell(trial, values)
-        else:
-            self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        complete = result and all(name in result for name in self._objectives)
+        values = [result[name] for name in self._objectives] if result and complete else None
+        self._study.tell(self._asked.pop(trial_id), values, None if values else TrialState.FAIL)
 
 
 def make_scheduler(

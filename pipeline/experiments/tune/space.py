@@ -3,8 +3,6 @@
 Pure functions. The search knows an option as a scalar (`label`), so that lists and groups can be options too.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping, Sequence

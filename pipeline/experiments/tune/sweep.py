@@ -1,7 +1,5 @@
 """A sweep from its space to its best configuration, in the driver."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -25,7 +23,7 @@ from pipeline.tracking.tracker import Tracker
 def sweep(
     settings: Settings, wanted: SweepSettings, space: Space, show: Callable[[str], None] = print
 ) -> dict[str, Any]:
-    """Runs a sweep, or resumes one (`run.resume`).
+    """Runs a sweep, or resumes one (`run.resume`); returns the content of `sweep.json`.
 
     Args:
         settings: Of the run that every trial starts from, with absolute paths. `run.name` is the sweep's.
@@ -33,15 +31,11 @@ def sweep(
         space: Search space.
         show: Receives progress lines.
 
-    Returns:
-        The content of `sweep.json`: the trials, the best one, and the time.
-
     Raises:
         ValueError: A mistake in the settings, in one line; nothing was trained.
     """
     folder = check_parent(settings.run, "sweep")
-    resumed = settings.run.resume is not None
-    changes = check_changes(folder, settings, wanted) if resumed else []
+    changes = [] if settings.run.resume is None else check_changes(folder, settings, wanted)
     check_sweep(settings, wanted, space)
     check_tracking(settings.run.tracking_uri)
     tasks = select_tasks(settings)

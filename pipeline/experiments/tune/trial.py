@@ -1,7 +1,5 @@
 """One trial: the same training as `train_mtl.py`'s, in a process of its own on the sweep's node."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -34,13 +32,6 @@ class TrialTrainable:
     space: Space
     parent: str
 
-    def settings(self, drawn: Mapping[str, Any], name: str) -> Settings:
-        """Returns the settings of the trial of this name."""
-        settings = with_values(self.base, values_of(self.space, drawn))
-        folder = str(Path(self.base.run.output_dir) / self.base.run.name / TRIALS)
-        run = replace(settings.run, output_dir=folder, name=name, resume=None, overwrite=False)
-        return replace(settings, run=run)
-
     def train(self, config: dict[str, Any]) -> None:
         """Trains one trial from its last checkpoint, if it has one, and reports each evaluation to Ray Tune.
 
@@ -48,9 +39,11 @@ class TrialTrainable:
             config: `id` and `drawn`, as `SweepSearch` suggests them.
         """
         configure_ray_data()
-        name = config["id"]
-        settings = self.settings(config["drawn"], name)
-        run_dir = Path(settings.run.output_dir) / name
+        name, base = config["id"], self.base
+        run_dir = Path(base.run.output_dir) / base.run.name / TRIALS / name
+        settings = with_values(base, values_of(self.space, config["drawn"]))
+        run = replace(settings.run, output_dir=str(run_dir.parent), name=name, resume=None, overwrite=False)
+        settings = replace(settings, run=run)
         if (run_dir / RESULTS).is_file():  # it finished, and the sweep was killed before it knew
             tune.report(_final(json.loads((run_dir / RESULTS).read_text())))
             return
@@ -62,13 +55,11 @@ class TrialTrainable:
                 file.write(line + "\n")
 
         def report_score(step: int, average: float, rows_trained: int) -> None:
-            if step < (
-                settings.train.max_steps or 0
-            ):  # the last one is reported once the results are written
+            # The last one is reported once the results are written.
+            if step < (settings.train.max_steps or 0):
                 tune.report({"step": step, "average": average, "rows_trained": rows_trained, "ended": False})
 
-        tags = {"sweep": self.base.run.name, "trial": name, "status": "running"}
-        tags["mlflow.parentRunId"] = self.parent
+        tags = {"sweep": base.run.name, "trial": name, "status": "running", "mlflow.parentRunId": self.parent}
         tune.report(_final(train(resume_child(settings), show, tags=tags, scored=report_score)))
 
 

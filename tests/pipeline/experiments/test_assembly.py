@@ -1,51 +1,88 @@
-"""A job says what the settings say."""
+"""The training job of given settings."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipeline.experiments.assembly import build_job, select_tasks
+from pipeline.training.job import TrainJob
 from tests.pipeline.small_run import BATCH, TASKS, make_settings
 
 
-def test_a_job_says_what_the_settings_say(tmp_path: Path, tiny_backbone: str) -> None:
-    settings = make_settings(tmp_path, tiny_backbone, train={"new_parameters_learning_rate": None})
-    job = build_job(settings, select_tasks(settings))
+def job_of(folder: Path, backbone: str, **sections: dict[str, Any]) -> TrainJob:
+    settings = make_settings(folder, backbone, **sections)
+    return build_job(settings, select_tasks(settings))
+
+
+@pytest.mark.parametrize(
+    ("sampler", "candidates", "policy", "by_uncertainty"),
+    [
+        ({}, 2 * BATCH, "uncertainty", True),
+        ({"pool": "per_task", "policy": "size"}, len(TASKS) * BATCH, "uniform", True),  # Algorithm 1
+        ({"select": "none", "pool": 1.0, "policy": "size"}, BATCH, "size", False),
+    ],
+)
+def test_the_pool_follows_from_the_selection(
+    tmp_path: Path,
+    tiny_backbone: str,
+    sampler: dict[str, Any],
+    candidates: int,
+    policy: str,
+    by_uncertainty: bool,
+) -> None:
+    job = job_of(tmp_path, tiny_backbone, sampler={**sampler, "max_epochs_per_task": 1.5})
     assert job.mixture.tasks == TASKS
-    assert job.mixture.candidates_per_step == 2 * BATCH
-    assert job.selection.copy_from == {2: 1}, "similarity takes entailment's uncertainty"
+    assert (job.mixture.candidates_per_step, job.mixture.policy) == (candidates, policy)
+    assert job.mixture.options.max_epochs == 1.5
+    assert job.selection.by_uncertainty == by_uncertainty
+    assert job.selection.per_task_pool == (sampler.get("pool") == "per_task")
+
+
+def test_similarity_copies_entailments_uncertainty_if_it_is_in_the_run(
+    tmp_path: Path, tiny_backbone: str
+) -> None:
+    job = job_of(tmp_path, tiny_backbone, train={"new_parameters_learning_rate": None})
+    assert job.selection.copy_from == {2: 1}
     assert job.new_parameters_learning_rate == job.learning_rate
-    alone = make_settings(tmp_path, tiny_backbone, data={"tasks": ("similarity",)})
-    assert build_job(alone, select_tasks(alone)).selection.copy_from == {0: None}
+    assert job_of(tmp_path, tiny_backbone, data={"tasks": ("similarity",)}).selection.copy_from == {0: None}
 
 
-def test_algorithm_1_draws_a_batch_from_every_task(tmp_path: Path, tiny_backbone: str) -> None:
-    settings = make_settings(tmp_path, tiny_backbone, sampler={"pool": "per_task"})
-    job = build_job(settings, select_tasks(settings))
-    assert job.mixture.candidates_per_step == len(TASKS) * BATCH
-    assert job.mixture.policy == "uniform"
-    assert job.selection.per_task_pool
+@pytest.mark.parametrize(
+    ("train", "steps"),
+    [
+        ({"max_steps": 7}, 7),
+        ({"max_steps": None, "epochs": 0.5}, 4),
+        ({"max_steps": None, "epochs": 0.01}, 1),
+    ],
+)
+def test_steps_are_counted_once_the_rows_are_known(
+    tmp_path: Path, tiny_backbone: str, steps: int | None, epochs: float | None, expected: int
+) -> None:
+    settings = make_settings(tmp_path, tiny_backbone, train={"max_steps": steps, "epochs": epochs})
+    tasks = select_tasks(settings)
+    assert build_job(settings, tasks).mixture.max_steps == 0
+    assert build_job(settings, tasks, (4 * BATCH, 2 * BATCH, 2 * BATCH)).mixture.max_steps == expected
 
 
-def test_without_selection_the_pool_is_the_batch(tmp_path: Path, tiny_backbone: str) -> None:
-    settings = make_settings(
-        tmp_path, tiny_backbone, sampler={"select": "none", "pool": 1.0, "policy": "size"}
-    )
-    job = build_job(settings, select_tasks(settings))
-    assert job.mixture.candidates_per_step == BATCH
-    assert job.mixture.policy == "size"
-    assert not job.selection.by_uncertainty
-
-
-def test_a_pool_smaller_than_the_batch_is_refused(tmp_path: Path, tiny_backbone: str) -> None:
-    settings = make_settings(tmp_path, tiny_backbone, sampler={"pool": 0.5})
-    with pytest.raises(
-        ValueError, match=r"sampler.pool 0.5 has no batch of 8 rows to choose: give 1 or more"
-    ):
-        build_job(settings, select_tasks(settings))
-
-
-@pytest.mark.parametrize("pool", [2.0, "per_task"])
-def test_a_bound_on_epochs_reaches_the_plan(tmp_path: Path, tiny_backbone: str, pool: float | str) -> None:
-    settings = make_settings(tmp_path, tiny_backbone, sampler={"pool": pool, "max_epochs_per_task": 1.5})
-    assert build_job(settings, select_tasks(settings)).mixture.options.max_epochs == 1.5
+@pytest.mark.parametrize(
+    ("section", "values", "message"),
+    [
+        ("sampler", {"pool": 0.5}, r"sampler.pool 0.5 has no batch of 8 rows to choose: give 1 or more"),
+        ("sampler", {"round_steps": 10**8}, "lower it, sampler.pool or train.batch_size"),
+        (
+            "sampler",
+            {"task_factors": {"topic": 2.0}},
+            "sampler.task_factors: task 'topic' is not in this run",
+        ),
+        ("sampler", {"max_share_per_task": 0.1}, "cannot fill a batch: give 0.333 or more"),
+        ("sampler", {"floor": 0.5}, "sampler.floor: 0.5 for each of 3 tasks .* give at most 0.333"),
+        ("train", {"batch_size": 1}, "train.batch_size 1 is less than a row for each of 2 workers"),
+        ("model", {"attention_blocks": 33}, "attention_blocks=33 is more than max_seq_length=32"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(
+    tmp_path: Path, tiny_backbone: str, section: str, values: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        job_of(tmp_path, tiny_backbone, **{section: values})

@@ -118,7 +118,7 @@ def test_runs_are_found_by_id_name_parent_and_query(tmp_path: Path, tracking_uri
     log_run(uri, "trial-1", None, tmp_path, **{"mlflow.parentRunId": parent})
     finder = RunFinder(uri, "camtl")
     assert [run.run_id for run in finder.by_reference("solo")] == [run_id]
-    assert finder.by_reference(run_id, "mine")[0].given_name == "mine"
+    assert finder.by_reference(run_id, "mine")[0].alias == "mine"
     assert [run.name for run in finder.by_reference("sweep")] == ["trial-0"]
     assert len(finder.by_query("attributes.run_name = 'solo'")) == 2
     assert finder.remarks == [

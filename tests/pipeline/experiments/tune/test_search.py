@@ -100,19 +100,16 @@ def test_a_grid_is_tried_once_and_beside_other_dimensions_in_complete_passes() -
 
 
 def test_unfinished_trials_come_first_under_their_names_then_new_draws() -> None:
-    space = space_of({**RATE, "run.seed": {"grid": [0, 1, 2]}})
-    drawn = {"train.learning_rate": 2e-4, "run.seed": 1}
-    records = [
-        TrialRecord("done", 1, {"train.learning_rate": 1e-4, "run.seed": 0}, FINISHED, average=1.0),
-        TrialRecord("cut", 2, drawn, RUNNING),
-    ]
-    search = make_search(space, records, 1)
-    suggested = [search.suggest(f"tune-{number}") for number in range(search.num_trials)]
-    assert suggested[0] == {"id": "cut", "drawn": drawn}
-    [(_, new)] = [tuple(one.values()) for one in suggested[1:]]
-    assert suggested[1]["id"] == "tune-1"
-    assert new["run.seed"] == 2
-    assert 1e-5 <= new["train.learning_rate"] <= 1e-3
+    space, drawn = (
+        space_of({**RATE, "run.seed": {"grid": [0, 1, 2]}}),
+        {"train.learning_rate": 2e-4, "run.seed": 1},
+    )
+    done = TrialRecord("done", 1, {"train.learning_rate": 1e-4, "run.seed": 0}, FINISHED, average=1.0)
+    search = make_search(space, [done, TrialRecord("cut", 2, drawn, RUNNING)], 1)
+    resumed, new = (search.suggest(f"tune-{number}") for number in range(search.num_trials))
+    assert resumed == {"id": "cut", "drawn": drawn}
+    assert (new["id"], new["drawn"]["run.seed"]) == ("tune-1", 2)
+    assert 1e-5 <= new["drawn"]["train.learning_rate"] <= 1e-3
 
 
 @pytest.mark.parametrize("search", ["random", "optuna"])
