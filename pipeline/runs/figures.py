@@ -18,7 +18,6 @@ def mix_figure(mix: pa.Table, path: str) -> None:
     Args:
         mix: columns `step`, `task`, `weight`, `mean_uncertainty` (NaN where a task had no candidates) and `trained`,
             a row for every step and task.
-        path: path of the PNG.
 
     Raises:
         ValueError: the table has no rows.
@@ -67,10 +66,7 @@ def mix_figure(mix: pa.Table, path: str) -> None:
 def scores_figure(results: Mapping[str, Any], majority: Mapping[str, Mapping[str, float]], path: str) -> None:
     """Draws each task's score, the mean of its metrics, beside the score of the best constant answer.
 
-    Args:
-        results: as in `results.json`; `tasks` holds `{task: {metric: value}}` on the 0–100 scale.
-        majority: the same shape, for the constant answer.
-        path: path of the PNG.
+    `results` is the content of `results.json`, `majority` holds {task: {metric: value}} of the constant answer.
 
     Raises:
         ValueError: there are no tasks.

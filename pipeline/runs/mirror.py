@@ -7,6 +7,7 @@ Chunks of records are copied as they are written, the summary last: a chunk with
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pyarrow.fs import FileSelector, LocalFileSystem, copy_files
@@ -31,12 +32,11 @@ def find_mirror(address: str) -> "Mirror | None":
     return mirror if (Path(address) / MIRROR / RUN_ID).is_file() else None
 
 
+@dataclass(frozen=True)
 class Mirror:
-    """The copy of one run directory. Picklable."""
+    """The copy of one run directory; `root` is its folder or URI."""
 
-    def __init__(self, root: str) -> None:
-        """`root`: folder or URI of the copy."""
-        self.root = root
+    root: str
 
     def put(self, run_dir: Path, names: Sequence[str]) -> None:
         """Copies files of the run directory, given by their paths in it."""

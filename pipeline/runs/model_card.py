@@ -9,14 +9,7 @@ from pipeline.tasks.base import Task
 
 
 def model_card(model: CaMtlModel, tasks: Sequence[Task], results: dict[str, Any], settings: str) -> str:
-    """The model card in Markdown.
-
-    Args:
-        model: the trained model; parameters that were frozen in training must be frozen.
-        tasks: in the order of their ids.
-        results: content of `results.json`.
-        settings: the run's settings as YAML.
-    """
+    """The card in Markdown; `model` has the parameters frozen that training froze, `settings` is YAML."""
     config = model.config
     revision = f" (revision {config.backbone_revision})" if config.backbone_revision else ""
     rows = "\n".join(

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,48 +21,36 @@ SCORES_SECONDS = 5.0
 OnScores = Callable[[int, float, int], None]  # step, average, rows trained so far
 
 
+@dataclass
 class RunMonitor:
-    """Shows and logs every chunk of records once, even if a resumed run writes it again."""
+    """Shows and logs every chunk of records once, even if a resumed run writes it again; a context manager.
 
-    def __init__(
-        self,
-        run_dir: str | Path,
-        tasks: Sequence[str],
-        max_steps: int,
-        tracker: Tracker,
-        show: Callable[[str], None],
-        *,
-        from_step: int = 0,
-        store: CheckpointStore | None = None,
-        on_scores: OnScores | None = None,
-    ) -> None:
-        """Watches `run_dir`; the context manager starts a thread that polls.
+    Attributes:
+        run_dir: run directory.
+        tasks: the run's tasks, in the order of their ids.
+        max_steps: last step of the run.
+        tracker: receives the metrics. It ignores steps that it has logged, so it also gets the chunks up to
+            `from_step`: the earlier run may have ended before it sent them.
+        show: receives progress lines.
+        from_step: last step that an earlier run has shown.
+        store: polled for scores of asynchronous evaluations.
+        on_scores: receives the scores of inline evaluations after `from_step`.
+    """
 
-        Args:
-            run_dir: run directory.
-            tasks: the run's tasks, in the order of their ids.
-            max_steps: last step of the run.
-            tracker: receives the metrics. It ignores steps that it has logged, so it also gets the chunks up to
-                `from_step`: the earlier run may have ended before it sent them.
-            show: receives progress lines.
-            from_step: last step that an earlier run has shown.
-            store: polled for scores of asynchronous evaluations.
-            on_scores: receives the scores of evaluations that the ranks make inline, after `from_step`.
-        """
-        self._run_dir = run_dir
-        self._tasks = list(tasks)
-        self._max_steps = max_steps
-        self._tracker = tracker
-        self._show = show
-        self._from_step = from_step
-        self._store = store
-        self._on_scores = on_scores
-        self._started = time.monotonic()
-        self._scores_read = self._started
-        self._logged_step = 0
-        self._rows_trained = 0
+    run_dir: str | Path
+    tasks: Sequence[str]
+    max_steps: int
+    tracker: Tracker
+    show: Callable[[str], None]
+    from_step: int = 0
+    store: CheckpointStore | None = None
+    on_scores: OnScores | None = None
+
+    def __post_init__(self) -> None:
+        self._started = self._scores_read = time.monotonic()
+        self._logged_step = self._rows_trained = 0
         self._scored: set[str] = set()
-        self._events_shown = len(read_events(run_dir))
+        self._events_shown = len(read_events(self.run_dir))
         self._stop = threading.Event()
         self._lock = threading.Lock()  # a run in this process polls beside the thread
         self._thread = threading.Thread(target=self._poll_until_stopped, name="follow", daemon=True)
@@ -83,13 +72,13 @@ class RunMonitor:
     def poll(self) -> None:
         """Shows and logs what is new."""
         with self._lock:
-            for text in read_events(self._run_dir)[self._events_shown :]:
-                self._show(text)
+            for text in read_events(self.run_dir)[self._events_shown :]:
+                self.show(text)
                 self._events_shown += 1
             self._log_chunks()
-            if self._store is not None and time.monotonic() - self._scores_read > SCORES_SECONDS:
+            if self.store is not None and time.monotonic() - self._scores_read > SCORES_SECONDS:
                 self._scores_read = time.monotonic()
-                self._log_late_scores(self._store)
+                self._log_late_scores(self.store)
 
     def _log_late_scores(self, store: CheckpointStore) -> None:
         """Logs scores of asynchronous evaluations; they may come late, but in the order of steps."""
@@ -98,14 +87,14 @@ class RunMonitor:
                 continue
             self._scored.add(name)
             if late["scores"] is None:
-                self._show(f"checkpoint {name} could not be evaluated")
+                self.show(f"checkpoint {name} could not be evaluated")
                 continue
-            self._tracker.log_metrics(scores_as_metrics(late["scores"]), step_of(name))
-            self._show(_format_scores(step_of(name), late["scores"]))
-        self._tracker.flush()
+            self.tracker.log_metrics(scores_as_metrics(late["scores"]), step_of(name))
+            self.show(_format_scores(step_of(name), late["scores"]))
+        self.tracker.flush()
 
     def _log_chunks(self) -> None:
-        for chunk in list_chunks(self._run_dir):
+        for chunk in list_chunks(self.run_dir):
             if int(chunk.name) <= self._logged_step:
                 continue
             try:
@@ -114,26 +103,26 @@ class RunMonitor:
                 return
             step = self._logged_step = summary["last_step"]
             self._rows_trained += summary["rows_trained"]
-            self._tracker.log_metrics(metrics_of(summary, mix, self._tasks), step)
-            self._tracker.flush()
-            if step > self._from_step:
-                self._show(self._format_progress(summary, mix))
+            self.tracker.log_metrics(metrics_of(summary, mix, self.tasks), step)
+            self.tracker.flush()
+            if step > self.from_step:
+                self.show(self._format_progress(summary, mix))
                 if scores := summary["scores"]:
-                    self._show(_format_scores(step, scores))
-                    if self._on_scores is not None:
-                        self._on_scores(step, scores["average"], self._rows_trained)
+                    self.show(_format_scores(step, scores))
+                    if self.on_scores is not None:
+                        self.on_scores(step, scores["average"], self._rows_trained)
 
     def _format_progress(self, summary: dict[str, Any], mix: pa.Table) -> str:
         step, seconds = summary["last_step"], summary["seconds"]
         elapsed = time.monotonic() - self._started
-        left = int((self._max_steps - step) * elapsed / (step - self._from_step))
-        trained = _by_task(mix, "trained", self._tasks).sum(0)
+        left = int((self.max_steps - step) * elapsed / (step - self.from_step))
+        trained = _by_task(mix, "trained", self.tasks).sum(0)
         shares = 100 * trained / max(1.0, trained.sum())
         return (
-            f"step {step}/{self._max_steps}  loss {_mean_loss(summary):.3f}  "
+            f"step {step}/{self.max_steps}  loss {_mean_loss(summary):.3f}  "
             f"{summary['rows_trained'] / seconds:.0f} rows/s  "
             f"waiting {100 * summary['seconds_waited'] / seconds:.1f}%  left {left // 60}:{left % 60:02d}  | "
-            + " ".join(f"{task} {share:.0f}%" for task, share in zip(self._tasks, shares, strict=True))
+            + " ".join(f"{task} {share:.0f}%" for task, share in zip(self.tasks, shares, strict=True))
         )
 
 

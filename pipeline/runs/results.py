@@ -31,7 +31,7 @@ def write_results(
     seed: int,
     baseline: Mapping[str, Mapping[str, float]],
 ) -> dict[str, Any]:
-    """Writes all results into the run directory; safe to repeat after it failed half-way.
+    """Writes all results into the run directory; safe to repeat after an OSError.
 
     Args:
         run_dir: run directory with records.
@@ -43,9 +43,6 @@ def write_results(
 
     Returns:
         The content of `results.json`.
-
-    Raises:
-        OSError: the run directory cannot be written.
     """
     checkpoint, reported = best
     mix, rows = merge_chunks(run_dir, "mix.parquet"), merge_chunks(run_dir, "rows.parquet")

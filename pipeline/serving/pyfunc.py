@@ -93,19 +93,12 @@ class Predictor:
         if head.kind == "regression":
             return [None] * len(rows), logits[:, 0].numpy()
         best = logits.softmax(-1).max(-1)
-        names = head.label_names or tuple(str(index) for index in range(head.num_labels))
+        names = head.label_names or [str(index) for index in range(head.num_labels)]
         return [names[index] for index in best.indices.tolist()], best.values.numpy()
 
 
 def save_pyfunc(model_dir: str, path: str, task_names: Sequence[str], logged: LoggedModel) -> None:
-    """Writes a model in MLflow's format.
-
-    Args:
-        model_dir: folder with weights, configuration and tokenizer.
-        path: folder to create.
-        task_names: the model's tasks.
-        logged: the model's entry at the server.
-    """
+    """Writes a model folder into the new folder `path` in MLflow's format; `logged` is its entry at the server."""
     with warnings.catch_warnings():  # an input example would make MLflow run the model
         warnings.filterwarnings("ignore", message=".*input example.*")
         mlflow.pyfunc.save_model(

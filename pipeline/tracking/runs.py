@@ -15,11 +15,7 @@ PARAMETERS_PER_BATCH = 100  # MLflow's limit for one request
 
 
 def check_tracking(tracking_uri: str) -> None:
-    """Checks that runs can be logged.
-
-    Raises:
-        ValueError: the server does not answer, or the database cannot be written.
-    """
+    """Checks that the server answers or the database can be written; raises ValueError otherwise."""
     with one_line_errors(tracking_uri):
         check_reachable(tracking_uri)
         if not is_sqlite(tracking_uri):
@@ -46,7 +42,7 @@ def start_run(
         The run's id.
 
     Raises:
-        ValueError: the server does not answer, or the database cannot be written.
+        ValueError: as `check_tracking`, or the experiment was deleted.
     """
     with one_line_errors(tracking_uri):
         check_reachable(tracking_uri)
@@ -63,11 +59,7 @@ def start_run(
 
 
 def resume_run(tracking_uri: str, run_id: str) -> None:
-    """Marks a run as running again; its parameters do not change.
-
-    Raises:
-        ValueError: the server does not answer, the database cannot be written, or the run does not exist.
-    """
+    """Marks a run as running again; raises ValueError as `check_tracking`, or where the run does not exist."""
     with one_line_errors(tracking_uri):
         check_reachable(tracking_uri)
         MlflowClient(tracking_uri).update_run(run_id, status="RUNNING")

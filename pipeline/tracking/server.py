@@ -25,10 +25,7 @@ def request_limits(timeout: int, *, retries: int = 0) -> Iterator[None]:
 
     MLflow prints stack traces and, at the end of a run, the server's URI with its password. It reads these
     environment variables at every request; its client has no arguments for them.
-
-    Args:
-        timeout: seconds until a request without an answer fails.
-        retries: number of times that a failed request is repeated.
+    `timeout` is in seconds.
     """
     limits = {
         "MLFLOW_HTTP_REQUEST_TIMEOUT": str(timeout),

@@ -82,12 +82,9 @@ class Tracker:
         self.flush()
 
     def log_model(self, model_dir: str, task_names: Sequence[str], save_model: SaveModel) -> None:
-        """Logs a model that can be registered, now or when the server is back.
+        """Logs a model folder as a model that can be registered, now or when the server is back.
 
-        Args:
-            model_dir: folder with weights, configuration and tokenizer.
-            task_names: the model's tasks, for its description in MLflow.
-            save_model: writes the folder in MLflow's format (`pipeline.serving.pyfunc.save_pyfunc`).
+        `save_model` writes the folder in MLflow's format (`pipeline.serving.pyfunc.save_pyfunc`).
 
         Raises:
             FileNotFoundError: the folder does not exist.
@@ -105,24 +102,22 @@ class Tracker:
         return not (self._metrics or self._uploads)
 
     def finish(self, status: str) -> bool:
-        """Sends the buffers, waiting for a server that is down, and closes the run.
-
-        Args:
-            status: `FINISHED`, `FAILED` or `KILLED`.
+        """Sends the buffers, waiting for a server that is down, and closes the run as FINISHED, FAILED or KILLED.
 
         Returns:
             Whether everything was sent and the run closed.
         """
         end_time = int(time.time() * 1000)
         patience = LAST_WAIT if status == "FINISHED" else SHORT_LAST_WAIT
-        start, warned = time.monotonic(), False
-        while not (sent := self._send(until=math.inf)) and time.monotonic() < start + patience:
-            if not warned:
-                logger.warning(
-                    "waiting up to %g s for MLflow to take %s; Ctrl-C skips them", patience, self._waiting()
-                )
-                warned = True
+        deadline = time.monotonic() + patience
+        sent = self._send(until=math.inf)
+        if not sent and time.monotonic() < deadline:
+            logger.warning(
+                "waiting up to %g s to send MLflow %s; Ctrl-C skips them", patience, self._waiting()
+            )
+        while not sent and time.monotonic() < deadline:
             time.sleep(min(1.0, patience))
+            sent = self._send(until=math.inf)
         try:
             with request_limits(FLUSH_TIMEOUT):
                 MlflowClient(self.tracking_uri).set_terminated(self.run_id, status, end_time)

@@ -55,9 +55,8 @@ def save_checkpoint(
         torch.save(states, folder / OPTIMIZER)
     except (SafetensorError, RuntimeError) as error:  # raised on a full disk
         raise OSError(f"{folder} cannot be written: {first_line(error)}") from error
-    (folder / STATE).write_text(
-        json.dumps({"sampler": state.to_dict(), "fingerprint": fingerprint}, indent=1)
-    )
+    content = {"sampler": state.to_dict(), "fingerprint": fingerprint}
+    (folder / STATE).write_text(json.dumps(content, indent=1))
 
 
 def load_checkpoint(
@@ -114,14 +113,11 @@ def fingerprint_differences(saved: Mapping[str, Any], current: Mapping[str, Any]
 
 
 def _value_differences(name: str, saved: Any, current: Any) -> list[str]:
-    if isinstance(saved, Mapping) and isinstance(current, Mapping):
-        keys = [*current, *(key for key in saved if key not in current)]
-        return [
-            clause
-            for key in keys
-            for clause in _value_differences(f"{name}.{key}", saved.get(key), current.get(key))
-        ]
-    return [] if saved == current else [f"{name} was {saved!r}, is {current!r}"]
+    if not (isinstance(saved, Mapping) and isinstance(current, Mapping)):
+        return [] if saved == current else [f"{name} was {saved!r}, is {current!r}"]
+    keys = dict.fromkeys([*current, *saved])
+    pairs = [(f"{name}.{key}", saved.get(key), current.get(key)) for key in keys]
+    return [clause for pair in pairs for clause in _value_differences(*pair)]
 
 
 def seal(folder: Path, metrics: Mapping[str, Any]) -> None:
@@ -144,9 +140,8 @@ def verify(folder: Path) -> None:
         files = json.loads((folder / MANIFEST).read_text())["files"]
         problem = find_size_problem(files, _file_sizes(folder))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DamagedCheckpointError(
-            f"{MANIFEST} cannot be read ({type(error).__name__}: {error})"
-        ) from error
+        reason = f"{type(error).__name__}: {error}"
+        raise DamagedCheckpointError(f"{MANIFEST} cannot be read ({reason})") from error
     if problem:
         raise DamagedCheckpointError(problem)
     for name in files:
@@ -155,12 +150,7 @@ def verify(folder: Path) -> None:
 
 
 def find_size_problem(files: Mapping[str, Any], sizes: Mapping[str, int]) -> str:
-    """The first file that is missing or has the wrong size, in words; empty where there is none.
-
-    Args:
-        files: the manifest's entries, {name: {"bytes": size, …}}.
-        sizes: {name: size} of the files in the checkpoint's folder.
-    """
+    """The first of the manifest's `files` that is missing or has the wrong size, in words; empty without any."""
     for name in files:
         if name not in sizes:
             return f"{name} is missing"

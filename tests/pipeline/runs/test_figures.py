@@ -16,17 +16,15 @@ SCORES = {"cola": {"mcc": -3.0}, "mrpc": {"f1": 84.0, "accuracy": 76.0}}
 
 def make_mix(tasks: int, steps: int) -> pa.Table:
     """Every step and task; the last task has no candidates, unless it is the only one."""
-    generator = np.random.default_rng(0)
-    rows = [(step, task) for step in range(1, steps + 1) for task in range(tasks)]
-    candidates = [0 if task == tasks - 1 > 0 else 4 for _, task in rows]
+    generator, task = np.random.default_rng(0), np.tile(np.arange(tasks), steps)
+    drawn = (task < tasks - 1) | (tasks == 1)
     return pa.table(
         {
-            "step": [step for step, _ in rows],
-            "task": [f"task_{task}" for _, task in rows],
-            "weight": [(task + 1) / tasks for _, task in rows],
-            "mean_uncertainty": [generator.uniform(0.2, 0.9) if count else np.nan for count in candidates],
-            "candidates": candidates,
-            "trained": [generator.integers(1, 4) if count else 0 for count in candidates],
+            "step": np.repeat(np.arange(1, steps + 1), tasks),
+            "task": [f"task_{number}" for number in task],
+            "weight": (task + 1) / tasks,
+            "mean_uncertainty": np.where(drawn, generator.uniform(0.2, 0.9, len(task)), np.nan),
+            "trained": np.where(drawn, generator.integers(1, 4, len(task)), 0),
         }
     )
 

@@ -1,7 +1,8 @@
-"""A run whose checkpoints lie in storage and are evaluated while it trains; its driver's disk is lost."""
+"""A run with checkpoints in storage and asynchronous evaluation, which resumes after its run directory is lost."""
 
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -32,50 +33,54 @@ def stored(ray_run: Finished, tmp_path_factory: pytest.TempPathFactory, tiny_bac
     return Finished(home, home / "runs" / "run", results, lines)
 
 
-def test_scores_of_evaluations_elsewhere_are_told_and_decide_the_best(
-    stored: Finished, ray_run: Finished
-) -> None:
+def metric_history(home: Path, run_dir: Path, key: str) -> list[tuple[int, float]]:
+    run_id = (run_dir / ".mlflow_run_id").read_text().strip()
+    points = MlflowClient(f"sqlite:///{home}/ml.db").get_metric_history(run_id, key)
+    return [(point.step, point.value) for point in points]
+
+
+def test_scores_of_asynchronous_evaluations_are_logged_and_decide_the_best(stored: Finished) -> None:
     store = CheckpointStore(str(stored.home / "storage" / "run" / "checkpoints"))
-    scored = {found.step: found.average for found in store.checkpoints() if found.average > NOT_EVALUATED}
+    scored = {one.step: one.average for one in store.checkpoints() if one.average > NOT_EVALUATED}
     assert tuple(scored) == EVALUATED
     best = min(scored, key=lambda step: (-scored[step], step))
     assert (stored.results["best_step"], stored.results["average"]) == (best, scored[best])
     assert [line.split(":")[0] for line in stored.lines if line.startswith("evaluated")] == [
         f"evaluated at step {step}" for step in EVALUATED
     ]
-    client = MlflowClient(f"sqlite:///{stored.home}/ml.db")
-    run_id = (stored.run_dir / ".mlflow_run_id").read_text().strip()
-    curve = client.get_metric_history(run_id, "eval/average")
-    assert {point.step: point.value for point in curve} == pytest.approx(scored)
+    curve = metric_history(stored.home, stored.run_dir, "eval/average")
+    assert dict(curve) == pytest.approx(scored)
     assert len(curve) == len(scored)
 
 
-def test_evaluating_elsewhere_changes_nothing_of_the_training(stored: Finished, ray_run: Finished) -> None:
+def assert_same_rows(run_dir: Path, expected: Path) -> None:
     for name in ("mix.parquet", "rows.parquet"):
-        assert pq.read_table(stored.run_dir / name).equals(pq.read_table(ray_run.run_dir / name)), name
+        assert pq.read_table(run_dir / name).equals(pq.read_table(expected / name)), name
 
 
-def test_a_run_goes_on_from_storage_when_its_machine_is_lost(stored: Finished, ray_run: Finished) -> None:
-    place = stored.home / "storage" / "run"
-    store = CheckpointStore(str(place / "checkpoints"))
-    for found in store.checkpoints():
-        if found.step > LOST_AFTER:
-            shutil.rmtree(found.path)
-    for chunk in (place / "run" / "records").iterdir():
+def test_asynchronous_evaluation_does_not_change_the_rows(stored: Finished, ray_run: Finished) -> None:
+    assert_same_rows(stored.run_dir, ray_run.run_dir)
+
+
+def test_a_run_resumes_from_storage_when_its_run_directory_is_lost(
+    stored: Finished, ray_run: Finished
+) -> None:
+    storage = stored.home / "storage" / "run"
+    for checkpoint in CheckpointStore(str(storage / "checkpoints")).checkpoints():
+        if checkpoint.step > LOST_AFTER:
+            shutil.rmtree(checkpoint.path)
+    for chunk in (storage / "run" / "records").iterdir():
         if int(chunk.name) > LOST_AFTER:
             shutil.rmtree(chunk)
     shutil.rmtree(stored.run_dir)
-    settings = parse_settings(["--run.resume", str(place)], "Trains.", "")
+    settings = parse_settings(["--run.resume", str(storage)], "Trains.", "")
     assert settings.run.name == "run"
     lines: list[str] = []
     train(replace(settings, run=replace(settings.run, output_dir=str(stored.home / "new"))), lines.append)
     run_dir = stored.home / "new" / "run"
     assert any(line.startswith(f"step {STEPS}/{STEPS}") for line in lines)
     assert not any(line.startswith("step 3/") for line in lines)
-    for name in ("mix.parquet", "rows.parquet"):
-        assert pq.read_table(run_dir / name).equals(pq.read_table(ray_run.run_dir / name)), name
-    client = MlflowClient(f"sqlite:///{stored.home}/ml.db")
-    run_id = (run_dir / ".mlflow_run_id").read_text().strip()
-    steps = [point.step for point in client.get_metric_history(run_id, "train/loss")]
+    assert_same_rows(run_dir, ray_run.run_dir)
+    steps = [step for step, _ in metric_history(stored.home, run_dir, "train/loss")]
     assert sorted(set(steps)) == steps
     assert read_events(run_dir) == []
