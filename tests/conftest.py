@@ -1,4 +1,4 @@
-"""What tests share: one Ray, the real data where it is, and a tokenizer made on the spot."""
+"""Shared fixtures: one Ray, an MLflow server, real data where present, small encoders and tokenizers."""
 
 import logging
 import os
@@ -25,7 +25,7 @@ WORDS = ("the", "a", "cat", "dog", "sat", "ran", "house", "not", "very", "good",
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of real data need a folder that a fresh clone does not have."""
+    """Skips tests of real data where the folder is absent."""
     if not (DATA / "nyu-mll" / "glue").is_dir():
         absent = pytest.mark.skip(
             reason=f"no real data in {DATA}: set CAMTL_DATA to a folder laid out like the Hub"
@@ -43,11 +43,11 @@ def glue_data() -> Path:
 
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
-    """A Ray of 2 CPUs, started once; its processes import the project from this tree."""
+    """A Ray with 2 CPUs, started once; its processes import the project from this tree."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("PYTHONPATH", str(ROOT))
-        environment.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")  # every report waits for one
-        for name, value in CREDENTIALS.items():  # of the S3 server of the tests
+        environment.setenv("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")  # each report waits for a health check
+        for name, value in CREDENTIALS.items():  # of the S3 test server
             environment.setenv(name, value)
         ray.init(num_cpus=2, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
     yield
@@ -56,7 +56,7 @@ def ray_cluster() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
-    """A running MLflow server; a test that stops it starts it again."""
+    """A running MLflow server; a test that stops it must start it again."""
     server = MlflowServer(tmp_path_factory.mktemp("mlflow"))
     server.start()
     yield server
@@ -65,7 +65,7 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowSe
 
 @pytest.fixture(scope="session")
 def ray_run(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory, tiny_backbone: str) -> Finished:
-    """A run on two Ray Train workers, its rows through Ray Data."""
+    """A finished run on two Ray Train workers with rows from Ray Data."""
     home, lines = tmp_path_factory.mktemp("ray-run"), list[str]()
     results = train(make_settings(home, tiny_backbone), lines.append)
     return Finished(home, home / "runs" / "run", results, lines)
@@ -73,25 +73,25 @@ def ray_run(ray_cluster: None, tmp_path_factory: pytest.TempPathFactory, tiny_ba
 
 @pytest.fixture(scope="session")
 def make_tokenizer() -> Callable[..., str]:
-    """`make_tokenizer(folder, *words)` writes a tokenizer of a few words and of these; gives the folder."""
+    """`make_tokenizer(folder, *words)` writes a tokenizer of a few words and `words`, and returns the folder."""
     return save_tokenizer
 
 
 @pytest.fixture(scope="session")
 def tokenizer_dir(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A BERT tokenizer of a few words."""
+    """Folder of a BERT tokenizer with a few words."""
     return save_tokenizer(tmp_path_factory.mktemp("tokenizer"))
 
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
-    """The models of tests are too small to share among threads, and the cores are others' too."""
+    """One torch thread: the models of tests are too small for more."""
     torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
 def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Folder of a random BERT of 2 layers with a tokenizer of a few words."""
+    """Folder of a random BERT with 2 layers and a tokenizer of a few words."""
     folder = tmp_path_factory.mktemp("backbone")
     save_encoder(folder)
     return save_tokenizer(folder)

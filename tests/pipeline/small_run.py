@@ -1,4 +1,4 @@
-"""The settings of a run that is over in seconds, for the tests of whole runs and of their parts."""
+"""Settings of a run that takes seconds, for tests of complete runs and their parts."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,13 +22,13 @@ REPORTED = (2, 3, 4, 5, 6, 8, 9, 10, STEPS)  # ends of rounds, checkpoints and e
 
 @dataclass(frozen=True)
 class Finished:
-    """A run that is over.
+    """A finished run.
 
     Attributes:
-        home: has the prepared rows and MLflow's database.
-        run_dir: of the run.
-        results: what `train` gave.
-        lines: what it showed.
+        home: Folder of the prepared rows and MLflow's database.
+        run_dir: The run directory.
+        results: The return value of `train`.
+        lines: The lines that `train` printed.
     """
 
     home: Path
@@ -38,7 +38,7 @@ class Finished:
 
 
 def make_settings(folder: Path, backbone: str, **sections: dict[str, Any]) -> Settings:
-    """A run of 11 steps in rounds of 3 on 3 of the embedded tasks; `sections` change it."""
+    """A run of 11 steps in rounds of 3 on 3 embedded tasks, changed by `sections`."""
     settings = Settings(
         run=RunSettings(
             name="run", output_dir=str(folder / "runs"), seed=3, tracking_uri=f"sqlite:///{folder}/ml.db"
