@@ -89,7 +89,7 @@ COMBINATIONS = {
     "--sampler.pool 1e300": "sampler.round_steps 25 of 1e+300 x 32 candidates",
     "--sampler.max_share_per_task 0.01": "sampler.max_share_per_task: 0.01 for each of 6 tasks cannot fill a batch",
     "--sampler.task_factors.sentimnt 3": "sampler.task_factors: task 'sentimnt' is not in this run: did you mean",
-    "--sampler.floor 0.2": "sampler.floor: 0.2 for each of 6 tasks is more than there is to share",
+    "--sampler.floor 0.2": "sampler.floor: 0.2 for each of 6 tasks is more than the candidates",
     "--data.tasks [sentiment,sentiment]": "task 'sentiment' is listed twice",
     "--data.tasks [sentimnt]": "unknown task 'sentimnt': did you mean 'sentiment'",
     "--data.tasks [cola]": "task 'cola' is not one of the embedded suite",
