@@ -13,7 +13,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialSch
 from ray.tune.search import Searcher
 
 from pipeline.experiments.tune.records import FINISHED, RUNNING, STOPPED, TrialRecord
-from pipeline.experiments.tune.space import Space, is_grid
+from pipeline.experiments.tune.space import Space
 
 MINIMIZED = ("rows_trained", "parameters")
 OBJECTIVES = ("average", *MINIMIZED)
@@ -75,7 +75,7 @@ def new_points(space: Space, records: Sequence[TrialRecord], room: int) -> list[
     axes = {dimension.name: dimension.edges() for dimension in space if dimension.kind == "grid"}
     # The first dimension changes fastest.
     grid = [dict(zip(axes, point[::-1], strict=True)) for point in product(*list(axes.values())[::-1])]
-    passes = 1 if is_grid(space) else (len(records) + max(0, room)) // len(grid)
+    passes = 1 if len(axes) == len(space) else (len(records) + max(0, room)) // len(grid)
     points = grid * passes
     for record in records:
         if (point := {name: record.drawn[name] for name in axes}) in points:

@@ -1,6 +1,6 @@
 """A search space: settings by their dotted names, and the values that each may have.
 
-Pure functions. The search knows an option as a scalar (`label`), so that lists and groups can be options too.
+Pure functions. The search knows an option by a scalar label, so that lists and groups can be options too.
 """
 
 import json
@@ -92,7 +92,7 @@ def _dimension(name: str, body: Any, known: Sequence[str]) -> Dimension:
     if is_setting and isinstance(values, Mapping):
         raise ValueError(f"{prefix}: {kind} takes a list of values, got a mapping")
     options = (
-        {label(value): {name: value} for value in values}
+        {json.dumps(v) if isinstance(v, (list, tuple, Mapping)) else v: {name: v} for v in values}
         if is_setting
         else _group(name, values, known, prefix)
     )
@@ -139,19 +139,9 @@ def _range(kind: str, values: Any, prefix: str) -> tuple[float, float]:
     return low, high
 
 
-def label(option: Any) -> Any:
-    """Returns an option as the search knows it: a scalar itself, anything else as JSON."""
-    return option if isinstance(option, (str, int, float, bool, type(None))) else json.dumps(option)
-
-
 def grid_size(space: Space) -> int:
     """Returns the number of points of the grid; 1 without a grid."""
     return math.prod(len(dimension.edges()) for dimension in space if dimension.kind == "grid")
-
-
-def is_grid(space: Space) -> bool:
-    """Returns whether every dimension is a grid; such a space is tried once."""
-    return all(dimension.kind == "grid" for dimension in space)
 
 
 def values_of(space: Space, drawn: Mapping[str, Any]) -> Values:

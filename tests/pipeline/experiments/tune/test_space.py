@@ -6,7 +6,7 @@ import pytest
 
 from jobs.cli.parser import FIELDS
 from pipeline.config import Settings
-from pipeline.experiments.tune.space import grid_size, is_grid, parse_space, values_of, with_values
+from pipeline.experiments.tune.space import grid_size, parse_space, values_of, with_values
 
 KNOWN = list(FIELDS)
 GROUP = {
@@ -35,10 +35,8 @@ def test_a_draw_sets_the_settings_of_its_dimensions() -> None:
 def test_the_size_of_a_grid_is_that_of_all_its_points() -> None:
     grid = {"run.seed": {"grid": [0, 1, 2]}, "row": {"grid": GROUP}}
     assert grid_size(parse_space(grid, KNOWN)) == 6
-    assert is_grid(parse_space(grid, KNOWN))
     mixed = parse_space({**grid, "model.dropout": {"uniform": [0, 0.1]}}, KNOWN)
     assert grid_size(mixed) == 6
-    assert not is_grid(mixed)
 
 
 @pytest.mark.parametrize(
