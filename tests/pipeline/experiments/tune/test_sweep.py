@@ -176,7 +176,7 @@ def test_a_trial_that_fails_or_is_behind_leaves_the_others_alone(session: Callab
 
 def test_trials_are_added_until_the_time_is_over(session: Callable[..., SweepLog]) -> None:
     first = list(session({"uniform": [0.0, 0.5]}, max_trials=1).trials.values())
-    more = session({"uniform": [0.0, 0.5]}, max_trials=2, search="optuna")
+    more = session({"uniform": [0.0, 0.5]}, max_trials=2, search="optuna", early_stopping="none")
     assert list(more.trials.values())[:1] == first
     assert len({record.drawn["model.dropout"] for record in more.trials.values()}) == 2
     more.record("unfinished", {"model.dropout": 0.1})
