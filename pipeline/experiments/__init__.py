@@ -1,1 +1,4 @@
-"""One run or many: assembly of a training job, train, seeds, evaluate a saved model; `tune/` and `compare/`."""
+"""One run or many: the assembly of a training job, train, seeds, evaluation of a saved model; `tune/`, `compare/`.
+
+Used by the jobs; `assembly` also by the doctor.
+"""

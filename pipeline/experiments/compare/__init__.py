@@ -1,1 +1,4 @@
-"""Runs side by side: finding them, grouping them by settings, tables, figures and a paired test over seeds."""
+"""Finished runs side by side: found in MLflow, grouped by settings, with tables, a figure and paired tests over seeds.
+
+Used by `jobs/compare.py` and by groups of seeds.
+"""
