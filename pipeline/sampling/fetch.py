@@ -60,7 +60,7 @@ def _read_rows(path: str, rows: Ints) -> list[pa.Table]:
 
 
 def _split(rows: Ints, ends: Sequence[int]) -> Iterator[tuple[int, Ints]]:
-    """Yields (part, indices in the part) of ascending rows, for parts that end before these rows."""
+    """Yields (part, indices in the part) of ascending rows; `ends` are the indices after each part's last row."""
     part_of_row = np.searchsorted(ends, rows, side="right")
     for part in np.unique(part_of_row).tolist():
         yield part, rows[part_of_row == part] - (ends[part - 1] if part else 0)
@@ -84,9 +84,8 @@ def open_row_sets(splits: Sequence[PreparedSplit], memory_bytes: int) -> Iterato
     The choice changes no row and no order (`pipeline.sampling.row_order`), so a run may resume on machines with
     more or less memory.
     """
-    for split, fits in zip(
-        splits, fit_in_memory([split.bytes for split in splits], memory_bytes), strict=True
-    ):
+    fitting = fit_in_memory([split.bytes for split in splits], memory_bytes)
+    for split, fits in zip(splits, fitting, strict=True):
         yield read_table(split) if fits else RowGroups.of(split)
 
 

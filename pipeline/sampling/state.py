@@ -1,7 +1,7 @@
 """The sampler's state between steps, and how measured uncertainties update it. T is the number of tasks.
 
-The uncertainty of a task is the mean normalised entropy of its candidates (paper §2.5, Algorithm 1). Departure from
-the paper: the mean is smoothed over steps, because it weighs the tasks of a later round.
+A task's uncertainty is the mean normalised entropy of its candidates (paper §2.5, Algorithm 1). Departure from the
+paper: here the mean is smoothed over steps and may weigh the tasks of later rounds (policy `uncertainty`).
 """
 
 import math
@@ -29,8 +29,8 @@ class SamplerState:
         uncertainty: smoothed mean uncertainty now, NaN for a task never measured, [T].
     """
 
-    step: int = 0
-    round_start: int = 0
+    step: int
+    round_start: int
     cursors: tuple[int, ...]
     planned_from: tuple[float, ...]
     plan_next_from: tuple[float, ...]
@@ -40,9 +40,8 @@ class SamplerState:
     def initial(num_tasks: int) -> "SamplerState":
         """The state before the first step: nothing drawn, nothing measured."""
         unknown = (math.nan,) * num_tasks
-        return SamplerState(
-            cursors=(0,) * num_tasks, planned_from=unknown, plan_next_from=unknown, uncertainty=unknown
-        )
+        columns = {"planned_from": unknown, "plan_next_from": unknown, "uncertainty": unknown}
+        return SamplerState(step=0, round_start=0, cursors=(0,) * num_tasks, **columns)
 
     def to_dict(self) -> dict[str, Any]:
         """Numbers and lists for JSON; NaN becomes null."""

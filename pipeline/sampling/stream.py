@@ -25,7 +25,7 @@ class CandidateStream:
     _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "fetch"))
 
     def request(self, make_plan: Callable[[SamplerState], Plan], state: SamplerState) -> None:
-        """Starts to plan and fetch this rank's part of a round, in the steps after `state`."""
+        """Starts to plan and fetch a round: this rank's rows in the steps after `state`."""
 
         def plan_and_fetch() -> tuple[Plan, list[TokenRows]]:
             plan = make_plan(state).of_rank(self.rank, after_step=state.step)

@@ -73,7 +73,7 @@ def predict(
         For each row one array: class logits [C], a value [1], scores [choices] or a tagging's logits
         [marked tokens, C]; for a span one array [positions, 2] per window.
     """
-    # Several batches hold rows of similar length.
+    # Rows of similar length share a batch.
     order = np.argsort(rows.row_lengths, kind="stable") if len(rows) > batch_rows else np.arange(len(rows))
     outputs: list[list[NDArray[np.float32]]] = [[] for _ in order]
     for begin in range(0, len(rows), batch_rows):

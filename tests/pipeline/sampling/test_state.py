@@ -42,7 +42,12 @@ def test_the_first_mean_counts_in_full_and_later_ones_are_smoothed() -> None:
 
 def test_the_next_round_is_planned_from_what_was_known_when_this_one_began() -> None:
     state = SamplerState(
-        step=7, cursors=(10, 0), planned_from=(NAN, NAN), plan_next_from=(0.5, NAN), uncertainty=(0.4, 0.2)
+        step=7,
+        round_start=5,
+        cursors=(10, 0),
+        planned_from=(NAN, NAN),
+        plan_next_from=(0.5, NAN),
+        uncertainty=(0.4, 0.2),
     )
     expected = {"step": 7, "round_start": 7, "cursors": [13, 4], "planned_from": [0.5, None]}
     expected |= {"plan_next_from": [0.4, 0.2], "uncertainty": [0.4, 0.2]}
