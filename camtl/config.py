@@ -143,9 +143,7 @@ class CaMtlConfig(PretrainedConfig):
                 (`CaMtlModel.from_backbone` sets it).
         """
         if self.backbone_config is None:
-            raise ValueError(
-                "the configuration has no backbone_config: build it with CaMtlModel.from_backbone"
-            )
+            raise ValueError("there is no backbone_config: build it with CaMtlModel.from_backbone")
         fields = dict(self.backbone_config)
         config = AutoConfig.for_model(fields.pop("model_type"), **fields)
         if self.dropout is not None:

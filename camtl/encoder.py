@@ -9,7 +9,8 @@ from torch.utils.checkpoint import checkpoint
 from transformers import AutoModel, PreTrainedModel
 from transformers import initialization as init
 
-from camtl.backbones import Rotations, family_of
+from camtl.backbones import family_of
+from camtl.backbones.family import Rotations
 from camtl.config import CaMtlConfig
 from camtl.layer_ranges import layer_range
 from camtl.modules.bottleneck import ConditionalBottleneck

@@ -29,12 +29,8 @@ def freeze(model: CaMtlModel, what: str) -> None:
     for parameter in model.parameters():
         parameter.requires_grad_(True)
     layers = model.layers()
-    frozen: list[nn.Module] = []
-    if what == "all":
-        frozen = [model.encoder]
-    elif what == "embeddings":
-        frozen = [model.embeddings()]
-    else:
+    frozen: list[nn.Module] | None = {"all": [model.encoder], "embeddings": [model.embeddings()]}.get(what)
+    if frozen is None:
         numbers = layer_range(what, len(layers), setting="freeze", other_words=["embeddings"])
         frozen = [layers[number] for number in numbers]
         if what == "bottom_half" or 0 in numbers:

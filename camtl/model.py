@@ -52,12 +52,9 @@ class CaMtlModel(AdapterCheckpoints, ConditionalEncoder):
         hidden = self.encoder.config.hidden_size
         if config.new_pooler or not self.family.has_pooler:
             self.pooler = nn.Sequential(nn.Linear(hidden, hidden), nn.Tanh())
-        self.heads = nn.ModuleDict(
-            {
-                task: HEADS[spec.kind](spec, hidden, config.dropout or 0.0)
-                for task, spec in zip(config.tasks, map(config.head_spec, config.tasks), strict=True)
-            }
-        )
+        specs, dropout = {task: config.head_spec(task) for task in config.tasks}, config.dropout or 0.0
+        heads = {task: HEADS[spec.kind](spec, hidden, dropout) for task, spec in specs.items()}
+        self.heads = nn.ModuleDict(heads)
         self.post_init()
 
     @classmethod
@@ -121,9 +118,7 @@ class CaMtlModel(AdapterCheckpoints, ConditionalEncoder):
         """
         if packed is None:
             if input_ids is None or task_ids is None:
-                raise ValueError(
-                    "pass input_ids with task_ids (index in config.tasks), or packed=PackedBatch(...)"
-                )
+                raise ValueError("pass input_ids with task_ids (index in config.tasks), or packed")
             packed = PackedBatch.from_padded(input_ids, attention_mask, token_type_ids, task_ids, token_marks)
         if packed.longest > self.config.max_seq_length:
             raise ValueError(

@@ -7,14 +7,13 @@ encoding's first token. The model's output does not depend on the packing. Most 
 Shape suffixes: E encodings, S sequences, W tokens a sequence.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from camtl.token_rows import UNMARKED, TaskRows, TokenRows, index_rows_by_task
+from camtl.token_rows import UNMARKED, IntArray, TaskRows, TokenRows, index_rows_by_task, tensors_to
 
 __all__ = ["PackedBatch", "TaskRows", "TokenRows"]
 
@@ -53,9 +52,7 @@ class PackedBatch:
     def attention_mask(self, window: int | None, dtype: torch.dtype) -> Tensor:
         """Additive attention mask [S, W, W]: 0 within an encoding, -inf across encodings and beyond a window.
 
-        Args:
-            window: number of tokens to either side that are visible; None: the complete encoding.
-            dtype: of the mask.
+        The window is the number of visible tokens to either side; None: the complete encoding.
         """
         allowed = self.encoding_ids[:, :, None] == self.key_encoding_ids[:, None, :]
         if window is not None:
@@ -68,13 +65,8 @@ class PackedBatch:
 
     def to(self, device: torch.device | str) -> "PackedBatch":
         """Copies the batch to a device without waiting for the copy."""
-        tensors = {
-            field.name: getattr(self, field.name).to(device, non_blocking=True)
-            for field in fields(self)
-            if field.name not in ("rows_by_task", "longest")
-        }
         rows_by_task = {task: rows.to(device) for task, rows in self.rows_by_task.items()}
-        return PackedBatch(**tensors, rows_by_task=rows_by_task, longest=self.longest)
+        return replace(self, **tensors_to(self, device), rows_by_task=rows_by_task)
 
     @staticmethod
     def from_padded(
@@ -87,6 +79,7 @@ class PackedBatch:
         """Converts a padded batch: one row, of one encoding, a sequence; [B, W] each, `task_ids` [B]."""
         rows, width = input_ids.shape
         numbers = torch.arange(rows, device=input_ids.device)[:, None].expand(rows, width)
+        keys = numbers if attention_mask is None else numbers.masked_fill(attention_mask == 0, NO_KEY)
         rows_by_task = index_rows_by_task(
             task_ids.cpu().numpy(),
             np.ones(rows, dtype=np.int64),
@@ -99,9 +92,7 @@ class PackedBatch:
             token_type_ids=torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids,
             position_ids=torch.arange(width, device=input_ids.device).expand(rows, width),
             encoding_ids=numbers,
-            key_encoding_ids=(
-                numbers if attention_mask is None else numbers.masked_fill(attention_mask == 0, NO_KEY)
-            ),
+            key_encoding_ids=keys,
             token_task=task_ids[:, None],
             encoding_starts=torch.arange(rows, device=input_ids.device) * width,
             rows_by_task={task: task_rows.to(input_ids.device) for task, task_rows in rows_by_task.items()},
@@ -113,7 +104,7 @@ class PackedBatch:
         """Packs the rows' encodings into the sequences that cost least to compute.
 
         Args:
-            rows: at least one row.
+            rows: at least one.
             max_width: largest sequence width to try; a longer encoding exceeds it. None is 256, or twice the
                 longest encoding if that is more: one passage a sequence would leave a fifth of it empty.
 
@@ -131,7 +122,7 @@ class PackedBatch:
         positions = np.arange(rows.offsets[-1]) - np.repeat(rows.offsets[:-1], lengths)
         token_positions = np.repeat(starts, lengths) + positions
 
-        def scatter(values: NDArray[np.int64], fill: int = 0) -> Tensor:
+        def scatter(values: IntArray, fill: int = 0) -> Tensor:
             flat = np.full(sequences * width, fill, dtype=np.int64)
             flat[token_positions] = values
             return torch.from_numpy(flat.reshape(sequences, width))
@@ -152,21 +143,15 @@ class PackedBatch:
         )
 
 
-def best_layout(
-    lengths: NDArray[np.int64], max_width: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
-    """Returns the sequence and offset of each encoding, and the width, with the least computation.
+def best_layout(lengths: IntArray, max_width: int) -> tuple[IntArray, IntArray, int]:
+    """Finds the layout of encodings of these lengths [E] with the least computation.
 
     A token costs 24 H² operations a layer, and 4 H for each token of its sequence's width (H: hidden size).
     For each of a few numbers of sequences, best-fit decreasing tries the narrowest widths that can hold
     the encodings.
 
-    Args:
-        lengths: tokens of each encoding, [E].
-        max_width: largest sequence width to try.
-
     Returns:
-        (sequence [E], offset in it [E], width).
+        (sequence of each encoding [E], offset in it [E], width).
     """
     longest, total = int(lengths.max()), int(lengths.sum())
     max_width = max(_round_up(longest), max_width)
@@ -179,17 +164,11 @@ def best_layout(
     return min(layouts, key=lambda layout: (int(layout[0].max()) + 1) * layout[2] * (TOKEN_COST + layout[2]))
 
 
-def best_fit_decreasing(
-    lengths: NDArray[np.int64], width: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Places the longest encodings first, each in the fullest sequence with enough room.
-
-    Args:
-        lengths: tokens of each encoding, at most `width`, [E].
-        width: tokens a sequence.
+def best_fit_decreasing(lengths: IntArray, width: int) -> tuple[IntArray, IntArray]:
+    """Places encodings of these lengths [E] longest first, each in the fullest sequence with enough room.
 
     Returns:
-        (sequence [E], offset in it [E]).
+        (sequence of each encoding [E], offset in it [E]).
     """
     sequence = np.zeros(len(lengths), dtype=np.int64)
     offset = np.zeros(len(lengths), dtype=np.int64)

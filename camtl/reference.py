@@ -53,8 +53,7 @@ def from_reference(
     """Makes a model with the weights of the published implementation.
 
     Args:
-        state_dict: of the published `CaMtl` module.
-        bert_config: the published encoder's configuration.
+        state_dict, bert_config: of the published `CaMtl` module and of its encoder.
         variant: `base` or `large`.
         tasks: number of labels of each task, in the order of the task ids; 1 is a regression.
         max_seq_length: the length that the published code padded all rows to.

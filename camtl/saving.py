@@ -28,11 +28,7 @@ class AdapterCheckpoints(PreTrainedModel):
     def save_pretrained(
         self, save_directory: Any, *args: Any, adapters_only: bool = False, **kwargs: Any
     ) -> None:
-        """Saves the model as transformers does.
-
-        Args:
-            save_directory: folder.
-            adapters_only: save only the tensors that differ from the backbone's.
+        """Saves the model as transformers does; `adapters_only`: only the tensors that differ from the backbone's.
 
         Raises:
             ValueError: `adapters_only` for a model without a backbone.
@@ -98,11 +94,8 @@ class AdapterCheckpoints(PreTrainedModel):
         """
         config = self.config
         backbone = read_weights(str(config.backbone), config.backbone_revision)
-        omitted = {
-            name: backbone[name.removeprefix(ENCODER)]
-            for name in missing
-            if name.removeprefix(ENCODER) in backbone
-        }
+        backbone = {f"{ENCODER}{name}": value for name, value in backbone.items()}
+        omitted = {name: backbone[name] for name in missing if name in backbone}
         if fingerprint(omitted) != config.backbone_fingerprint:
             raise ValueError(
                 f"the adapters were trained on another version of backbone {config.backbone!r} than the one "
@@ -118,15 +111,7 @@ class AdapterCheckpoints(PreTrainedModel):
 def split_off_backbone(
     state: Mapping[str, Tensor], backbone: Mapping[str, Tensor]
 ) -> tuple[dict[str, Tensor], str]:
-    """Separates a model's tensors from those that equal the backbone's.
-
-    Args:
-        state: the complete model's.
-        backbone: the pretrained encoder's weights, named as in the encoder.
-
-    Returns:
-        (the tensors that differ from the backbone's or are not in it, fingerprint of the others).
-    """
+    """Returns a model's tensors that the backbone lacks or has with other values, and the others' fingerprint."""
     same = {
         name: pretrained
         for name, value in state.items()

@@ -12,13 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+IntArray = NDArray[np.int64]
 UNMARKED = -100
 TOKEN_COLUMNS = ("input_ids", "token_type_ids", "token_marks")
 ROW_COLUMNS = ("task_ids", "labels", "row_ids", "encodings")
-
-
-def _empty() -> NDArray[np.int64]:
-    return np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -36,14 +33,14 @@ class TokenRows:
             bits of a span (1 start, 2 end), the number of a marked word; default: nothing.
     """
 
-    input_ids: NDArray[np.int64]
-    token_type_ids: NDArray[np.int64]
-    offsets: NDArray[np.int64]
-    task_ids: NDArray[np.int64]
+    input_ids: IntArray
+    token_type_ids: IntArray
+    offsets: IntArray
+    task_ids: IntArray
     labels: NDArray[np.float32]
-    row_ids: NDArray[np.int64]
-    encodings: NDArray[np.int64] = field(default_factory=_empty)
-    token_marks: NDArray[np.int64] = field(default_factory=_empty)
+    row_ids: IntArray
+    encodings: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    token_marks: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     def __post_init__(self) -> None:
         if not len(self.encodings):
@@ -55,21 +52,21 @@ class TokenRows:
         return len(self.task_ids)
 
     @property
-    def lengths(self) -> NDArray[np.int64]:
+    def lengths(self) -> IntArray:
         """Number of tokens of each encoding, [encodings]."""
         return np.diff(self.offsets)
 
     @property
-    def row_lengths(self) -> NDArray[np.int64]:
+    def row_lengths(self) -> IntArray:
         """Number of tokens of each row, over all its encodings, [rows]."""
         return np.add.reduceat(self.lengths, _starts(self.encodings)) if len(self) else self.lengths
 
     @property
-    def row_of_encoding(self) -> NDArray[np.int64]:
+    def row_of_encoding(self) -> IntArray:
         """Row number of each encoding, [encodings]."""
         return np.repeat(np.arange(len(self)), self.encodings)
 
-    def take(self, rows: NDArray[np.int64]) -> "TokenRows":
+    def take(self, rows: IntArray) -> "TokenRows":
         """Returns the rows with these numbers, in this order."""
         encodings = _ranges(_starts(self.encodings)[rows], self.encodings[rows])
         lengths = self.lengths[encodings]
@@ -96,12 +93,12 @@ class TokenRows:
         }
 
 
-def _starts(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+def _starts(counts: IntArray) -> IntArray:
     """First index of each of several adjacent groups of these sizes."""
     return np.cumsum(counts) - counts
 
 
-def _ranges(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+def _ranges(starts: IntArray, counts: IntArray) -> IntArray:
     """Concatenates the ranges start, start + 1, …, one of each count."""
     return np.repeat(starts - _starts(counts), counts) + np.arange(counts.sum())
 
@@ -141,33 +138,33 @@ class TaskRows:
         return len(self.rows)
 
     def to(self, device: torch.device | str) -> "TaskRows":
-        """Copies the tensors to a device without waiting for the copy."""
-        tensors = {
-            column.name: getattr(self, column.name).to(device, non_blocking=True)
-            for column in fields(self)
-            if not column.name.startswith("max_")
-        }
-        return replace(self, **tensors)
+        """Copies the tensors to a device."""
+        return replace(self, **tensors_to(self, device))
+
+
+def tensors_to(batch: Any, device: torch.device | str) -> dict[str, Any]:
+    """Copies the tensors among a dataclass's fields to a device without waiting for the copies."""
+    values = {field.name: getattr(batch, field.name) for field in fields(batch)}
+    return {
+        name: value.to(device, non_blocking=True)
+        for name, value in values.items()
+        if isinstance(value, Tensor)
+    }
 
 
 def index_rows_by_task(
-    task_ids: NDArray[np.int64],
-    encodings: NDArray[np.int64],
-    lengths: NDArray[np.int64],
-    token_marks: NDArray[np.int64],
-    token_positions: NDArray[np.int64],
+    task_ids: IntArray,
+    encodings: IntArray,
+    lengths: IntArray,
+    token_marks: IntArray,
+    token_positions: IntArray,
 ) -> dict[int, TaskRows]:
-    """Computes the indices of each task's rows.
+    """Returns {task id: indices of its rows in a batch} for the tasks with rows.
 
     Args:
-        task_ids: task of each row of the batch, [rows].
-        encodings: number of encodings of each row, [rows].
+        task_ids, encodings: task and number of encodings of each row, [rows].
         lengths: number of tokens of each encoding, [encodings].
-        token_marks: marks of all tokens, in the order of the encodings, [tokens].
-        token_positions: index of each token in the flattened batch, [tokens].
-
-    Returns:
-        {task id: its rows}, for the tasks with rows.
+        token_marks, token_positions: mark of each token and its index in the flattened batch, [tokens].
     """
     batch_row_of_encoding = np.repeat(np.arange(len(task_ids)), encodings)
     marked = np.flatnonzero(token_marks != UNMARKED)

@@ -30,11 +30,11 @@ def normalized_entropy(logits: Tensor) -> Tensor:
     return (entropy / largest).clamp(0.0, 1.0)
 
 
-def task_mean_entropy(entropy: Tensor, task_ids: Tensor, num_tasks: int) -> Tensor:
-    """Mean of `entropy` [N] over each task's rows -> [num_tasks]; 0 for a task without rows."""
-    totals = torch.zeros(num_tasks, device=entropy.device).index_add(0, task_ids, entropy)
-    counts = torch.zeros(num_tasks, device=entropy.device).index_add(0, task_ids, torch.ones_like(entropy))
-    return totals / counts.clamp(min=1)
+def segment_mean(values: Tensor, segment_ids: Tensor, segments: int) -> Tensor:
+    """Mean of `values` [N] over each segment (int64 [N]) -> [segments]; 0 for an empty segment."""
+    zeros = torch.zeros(segments, device=values.device, dtype=values.dtype)
+    counts = zeros.index_add(0, segment_ids, torch.ones_like(values))
+    return zeros.index_add(0, segment_ids, values) / counts.clamp(min=1)
 
 
 def select_most_uncertain(
@@ -69,9 +69,7 @@ def select_most_uncertain(
         ValueError: shapes differ, k is below 1, a share is outside (0, 1], or `surplus` is not known.
     """
     if entropy.shape != task_ids.shape or entropy.dim() != 1:
-        raise ValueError(
-            f"entropy {tuple(entropy.shape)} and task_ids {tuple(task_ids.shape)} must both be [N]"
-        )
+        raise ValueError(f"entropy {tuple(entropy.shape)} and task_ids {tuple(task_ids.shape)} must be [N]")
     if k < 1:
         raise ValueError(f"k={k} must be at least 1")
     shares = None if max_share_per_task is None else torch.as_tensor(max_share_per_task, dtype=torch.float64)
@@ -84,7 +82,7 @@ def select_most_uncertain(
         return task_ids.new_zeros(0), entropy
     copies = dict(copy_from or {})
     num_tasks = max([int(task_ids.max()), *copies, *(s for s in copies.values() if s is not None)]) + 1
-    task_means = task_mean_entropy(entropy, task_ids, num_tasks)
+    task_means = segment_mean(entropy, task_ids, num_tasks)
     largest = task_means.max()
     scores = torch.where(largest > 0, entropy * (task_means / largest.clamp(min=1e-30))[task_ids], entropy)
     if copies:

@@ -6,20 +6,11 @@ To support another encoder, add a small `Family` class and list it in `FAMILIES`
 from transformers import PretrainedConfig
 
 from camtl.backbones.bert import Bert, Electra, Roberta
-from camtl.backbones.family import Family, Rotations
+from camtl.backbones.family import Family
 from camtl.backbones.modernbert import ModernBert
 from camtl.backbones.pretrained import check_weights, read_config, read_weights, resolve_backbone
 
-__all__ = [
-    "FAMILIES",
-    "Family",
-    "Rotations",
-    "check_weights",
-    "family_of",
-    "read_config",
-    "read_weights",
-    "resolve_backbone",
-]
+__all__ = ["FAMILIES", "check_weights", "family_of", "read_config", "read_weights", "resolve_backbone"]
 
 FAMILIES: dict[str, Family] = {
     "bert": Bert(),
@@ -31,13 +22,8 @@ FAMILIES: dict[str, Family] = {
 
 
 def family_of(config: PretrainedConfig) -> Family:
-    """Returns the family of an encoder.
-
-    Raises:
-        ValueError: the family is not supported; the error lists those that are.
-    """
+    """Returns the family of an encoder. Raises ValueError, with the supported families, for any other."""
     if config.model_type not in FAMILIES:
-        raise ValueError(
-            f"backbone family {config.model_type!r} is not supported: use one of {', '.join(sorted(FAMILIES))}"
-        )
+        known = ", ".join(sorted(FAMILIES))
+        raise ValueError(f"backbone family {config.model_type!r} is not supported: use one of {known}")
     return FAMILIES[config.model_type]

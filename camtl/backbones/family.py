@@ -17,18 +17,12 @@ Rotations = Mapping[str, tuple[Tensor, Tensor]]
 
 
 class Family(ABC):
-    """Access to the parts of an encoder, which stays the unchanged transformers model.
+    """Access to the parts of an encoder, which stays the unchanged transformers model."""
 
-    Attributes:
-        layers_path: name of the submodule that lists the layers, bottom first.
-        dropouts: names of the dropout rates in the encoder's configuration.
-        has_pooler: whether the transformers model can have a pooler.
-        supports_random_top_layer: whether `CaMtlConfig.random_top_layer` is defined for the family.
-    """
-
-    layers_path: ClassVar[str] = "encoder.layer"
+    layers_path: ClassVar[str] = "encoder.layer"  # the submodule that lists the layers, bottom first
+    # Names of the dropout rates in the encoder's configuration.
     dropouts: ClassVar[Sequence[str]] = ("hidden_dropout_prob", "attention_probs_dropout_prob")
-    has_pooler: ClassVar[bool] = False
+    has_pooler: ClassVar[bool] = False  # whether the transformers model can have one
     supports_random_top_layer: ClassVar[bool] = True
 
     def first_position(self, config: PretrainedConfig) -> int:

@@ -7,7 +7,6 @@ H hidden, C classes.
 from abc import ABC, abstractmethod
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -19,13 +18,7 @@ Array = NDArray[np.float32]
 
 
 class Head(nn.Module, ABC):
-    """One task's head: a linear layer on the encoder's states, with the task's loss and uncertainty.
-
-    Args:
-        spec: what the task predicts.
-        hidden_size: H.
-        dropout: dropout rate of the layer's input.
-    """
+    """One task's head: dropout and a linear layer on the encoder's states, with the task's loss and uncertainty."""
 
     num_states = 1  # hidden states, side by side, in the layer's input
 
@@ -41,13 +34,7 @@ class Head(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, states_NH: Tensor, pooled_EH: Tensor, task_rows: TaskRows) -> Tensor:
-        """Logits, float32, of the task's rows in a batch.
-
-        Args:
-            states_NH: hidden state of every token of the batch.
-            pooled_EH: pooled state of every encoding of the batch.
-            task_rows: indices of the task's rows in both.
-        """
+        """Logits, float32, of the task's rows, from the states of all tokens and encodings of a batch."""
 
     @abstractmethod
     def row_losses(self, logits: Tensor, labels: Tensor, task_rows: TaskRows) -> Tensor:
@@ -60,16 +47,3 @@ class Head(nn.Module, ABC):
     def unbatch(self, logits: Tensor, task_rows: TaskRows) -> list[list[Array]]:
         """Splits logits on the host by row: one array per row; of a span one per window."""
         return [[row] for row in logits.numpy()]
-
-
-def segment_mean(values: Tensor, segment: Tensor, segments: int) -> Tensor:
-    """Mean of `values` [k] over each segment -> [segments]; 0 for an empty segment.
-
-    Args:
-        values: [k].
-        segment: segment of each value, int64, [k].
-        segments: number of segments.
-    """
-    zeros = torch.zeros(segments, device=values.device, dtype=values.dtype)
-    counts = zeros.index_add(0, segment, torch.ones_like(values))
-    return zeros.index_add(0, segment, values) / counts.clamp(min=1)

@@ -24,7 +24,6 @@ class MarkedHead(ClassificationHead):
         slots = task_rows.num_rows * (1 + MARKS)
         marked_kH = states_NH[task_rows.tokens]
         sums = marked_kH.new_zeros(slots, marked_kH.shape[-1]).index_add(0, slot_k, marked_kH)
-        ones_k = torch.ones_like(slot_k, dtype=marked_kH.dtype)
-        counts = marked_kH.new_zeros(slots).index_add(0, slot_k, ones_k)
+        counts = marked_kH.new_zeros(slots).index_add(0, slot_k, marked_kH.new_ones(len(slot_k)))
         words = (sums / counts.clamp(min=1)[:, None]).view(task_rows.num_rows, 1 + MARKS, -1)[:, 1:]
         return self.project(torch.cat([pooled_EH[task_rows.encodings], words.flatten(1)], dim=-1))

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from camtl.heads.head import Array, Head, segment_mean
+from camtl.heads.head import Array, Head
 from camtl.packing import TaskRows
-from camtl.uncertainty import normalized_entropy
+from camtl.uncertainty import normalized_entropy, segment_mean
 
 START, END = 1, 2
 

@@ -6,9 +6,9 @@ A row's loss is the mean over its words, so that a long sentence weighs as much 
 from torch import Tensor
 from torch.nn import functional as F
 
-from camtl.heads.head import Array, Head, segment_mean
+from camtl.heads.head import Array, Head
 from camtl.packing import TaskRows
-from camtl.uncertainty import normalized_entropy
+from camtl.uncertainty import normalized_entropy, segment_mean
 
 
 class TaggingHead(Head):

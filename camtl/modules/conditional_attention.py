@@ -34,20 +34,14 @@ class ConditionalAttentionBias(nn.Module):
 
 
 def attention_bias_indices(
-    positions_SW: Tensor,
-    token_task_SW: Tensor,
-    *,
-    num_tasks: int,
-    max_seq_length: int,
-    attention_blocks: int,
+    positions_SW: Tensor, token_task_SW: Tensor, *, num_tasks: int, max_seq_length: int, attention_blocks: int
 ) -> Tensor:
     """Returns the index of each token pair's score in the flattened attention blocks [T, L, C] of any layer.
 
     Args:
         positions_SW: position of each token in its encoding, 0 .. max_seq_length - 1, [S, W].
         token_task_SW: task id of each token, [S, W] or [S, 1].
-        num_tasks: T.
-        max_seq_length: L.
+        num_tasks, max_seq_length: T and L.
         attention_blocks: N. A block covers ceil(L / N) positions, so there can be fewer than N blocks.
 
     Returns:

@@ -11,10 +11,7 @@ from camtl.modules.task_context import TaskContextHolder
 class ConditionalLayerNorm(nn.Module):
     """weight(z) = (1 + gamma(z)) * weight + beta(z); the bias is shared by all tasks.
 
-    Args:
-        norm: the norm to replace. `weight` and `bias` keep their names, so pretrained values load into them.
-        condition_size: Z.
-        holder: the model's current tasks.
+    Replaces `norm`: `weight` and `bias` keep their names, so pretrained values load into them.
     """
 
     def __init__(self, norm: nn.LayerNorm, condition_size: int, holder: TaskContextHolder) -> None:

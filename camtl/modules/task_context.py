@@ -32,15 +32,10 @@ class TaskContext:
 class TaskContextHolder:
     """Holds the current `TaskContext` of one model."""
 
-    def __init__(self) -> None:
-        self.context: TaskContext | None = None
+    context: TaskContext | None = None
 
     def get(self) -> TaskContext:
-        """Returns the current context.
-
-        Raises:
-            RuntimeError: the call is outside `CaMtlModel.forward`, so there is no batch.
-        """
+        """Returns the current context. Raises RuntimeError outside `CaMtlModel.forward`: there is no batch."""
         if self.context is None:
             raise RuntimeError("a conditional module was called outside CaMtlModel.forward: no task is set")
         return self.context

@@ -12,7 +12,7 @@ from torch import Tensor
 from camtl import CaMtlModel, CaMtlOutput, PackedBatch, TokenRows
 from camtl.freezing import freeze
 from camtl.reference import from_reference, rename
-from camtl.uncertainty import normalized_entropy, select_most_uncertain, task_mean_entropy
+from camtl.uncertainty import normalized_entropy, segment_mean, select_most_uncertain
 from tests.camtl.conftest import Reference
 from tests.camtl.running import assert_near
 
@@ -94,7 +94,7 @@ def test_a_mixed_batch_gives_the_published_numbers_in_any_order(
 
 def test_the_mean_entropies_of_tasks_are_the_published_ones(reference: Reference) -> None:
     entropy, task_ids = reference.tensors["out/entropy"], reference.tensors["in/task_id"]
-    means = task_mean_entropy(entropy, task_ids, 3)
+    means = segment_mean(entropy, task_ids, 3)
     torch.testing.assert_close(
         means[task_ids], reference.tensors["out/entropy_mean"].float(), rtol=0, atol=1e-6
     )

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from camtl.uncertainty import normalized_entropy, select_most_uncertain, task_mean_entropy
+from camtl.uncertainty import normalized_entropy, segment_mean, select_most_uncertain
 
 finite = st.floats(-30, 30, width=32)
 
@@ -58,7 +58,7 @@ def test_logits_that_are_not_finite_do_not_look_certain() -> None:
 
 
 def test_means_are_over_each_tasks_rows() -> None:
-    means = task_mean_entropy(torch.tensor([0.2, 0.4, 0.9]), torch.tensor([0, 0, 2]), 4)
+    means = segment_mean(torch.tensor([0.2, 0.4, 0.9]), torch.tensor([0, 0, 2]), 4)
     torch.testing.assert_close(means, torch.tensor([0.3, 0.0, 0.9, 0.0]))
 
 
