@@ -39,7 +39,7 @@ class Mirror:
     root: str
 
     def put(self, run_dir: Path, names: Sequence[str]) -> None:
-        """Copies files of the run directory, given by their paths in it."""
+        """Copies files of the run directory; `names` are paths in it."""
         fs, root = open_filesystem(self.root)
         for name in names:
             target = f"{root}/{name}"

@@ -9,7 +9,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking.context.registry import resolve_tags
 
 from pipeline.tracking.server import check_reachable, is_sqlite, one_line_errors, sqlite_path
-from pipeline.tracking.texts import TAG_LENGTH, allowed_name, flatten, redact, shorten
+from pipeline.tracking.texts import TAG_LENGTH, flatten, redact, sanitize_name, shorten
 
 PARAMETERS_PER_BATCH = 100  # MLflow's limit for one request
 
@@ -48,11 +48,12 @@ def start_run(
         check_reachable(tracking_uri)
         client = MlflowClient(tracking_uri)
         all_tags = {
-            allowed_name(key): shorten(redact(value), TAG_LENGTH) for key, value in resolve_tags(tags).items()
+            sanitize_name(key): shorten(redact(value), TAG_LENGTH)
+            for key, value in resolve_tags(tags).items()
         }
         experiment_id = _experiment_id(client, tracking_uri, experiment)
         run_id: str = client.create_run(experiment_id, run_name=run_name, tags=all_tags).info.run_id
-        values = [Param(allowed_name(key), value) for key, value in flatten(parameters).items()]
+        values = [Param(sanitize_name(key), value) for key, value in flatten(parameters).items()]
         for start in range(0, len(values), PARAMETERS_PER_BATCH):
             client.log_batch(run_id, params=values[start : start + PARAMETERS_PER_BATCH])
     return run_id

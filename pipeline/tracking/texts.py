@@ -38,6 +38,6 @@ def shorten(text: str, length: int) -> str:
     return text[: length - len(mark)] + mark
 
 
-def allowed_name(key: str) -> str:
+def sanitize_name(key: str) -> str:
     """Replaces characters that MLflow forbids: one forbidden name makes it refuse the complete batch."""
     return re.sub(r"[^\w/.\- :]", "_", key)[:NAME_LENGTH]

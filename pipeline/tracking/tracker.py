@@ -17,7 +17,7 @@ from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Metric
 
 from pipeline.tracking.server import request_limits, summarize_error
-from pipeline.tracking.texts import TAG_LENGTH, allowed_name, redact, shorten
+from pipeline.tracking.texts import TAG_LENGTH, redact, sanitize_name, shorten
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Tracker:
             time.time() * 1000
         )  # fixed here, so that MLflow recognises a batch that is sent twice
         for key, value in metrics.items():
-            name = allowed_name(key)
+            name = sanitize_name(key)
             if step <= self._last_steps.get(name, -1):
                 continue
             self._last_steps[name] = step
@@ -118,21 +118,18 @@ class Tracker:
         while not sent and time.monotonic() < deadline:
             time.sleep(min(1.0, patience))
             sent = self._send(until=math.inf)
+        lost = "" if sent else f"{self._waiting()} were not sent"
         try:
             with request_limits(FLUSH_TIMEOUT):
                 MlflowClient(self.tracking_uri).set_terminated(self.run_id, status, end_time)
-            closed = True
         except Exception:  # as in _send
-            closed = False
-        if not (sent and closed):
-            lost = "its status was not updated" if sent else f"{self._waiting()} were not sent"
+            lost = lost or "its status was not updated"
+        if lost:
+            server = redact(self.tracking_uri)
             logger.warning(
-                "MLflow at %s, run %s: %s; --run.resume sends them again",
-                redact(self.tracking_uri),
-                self.run_id,
-                lost,
+                "MLflow at %s, run %s: %s; --run.resume sends them again", server, self.run_id, lost
             )
-        return sent and closed
+        return not lost
 
     def _send(self, until: float) -> bool:
         """Sends metrics, then files, until the buffers are empty, a request fails or the time is up."""

@@ -172,12 +172,8 @@ class CheckpointStore:
         sealed = self._sealed()
         intact = [stored for stored in sealed if not stored.problem]
         uploaded = max((stored.step for stored in intact if stored.name == newest), default=-1)
-        kept = {stored.name for stored in [*intact[-keep:], _best(intact)] if stored}
-        kept |= {
-            stored.name
-            for stored in intact
-            if stored.metrics.get("to_evaluate") and stored.average == NOT_EVALUATED
-        }
+        waiting = [one for one in intact if one.metrics.get("to_evaluate") and one.average == NOT_EVALUATED]
+        kept = {stored.name for stored in [*intact[-keep:], _best(intact), *waiting] if stored}
         for stored in sealed:
             if stored.step <= uploaded if stored.problem else stored.name not in kept:
                 with contextlib.suppress(OSError):  # without its manifest, the rest is no checkpoint
