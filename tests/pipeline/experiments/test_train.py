@@ -7,7 +7,6 @@ from typing import Any
 import mlflow
 import numpy as np
 import pandas as pd  # type: ignore[import-untyped]
-import pyarrow.parquet as pq
 import pytest
 import yaml
 from transformers import AutoTokenizer
@@ -52,22 +51,19 @@ def results(ray_run: Finished) -> dict[str, Any]:
 
 
 def check_mix_and_rows(run_dir: Path, workers: int) -> None:
-    mix, rows = pq.read_table(run_dir / "mix.parquet"), pq.read_table(run_dir / "rows.parquet")
-    assert mix.column_names == ["step", "task", "weight", "mean_uncertainty", "candidates", "trained"]
-    assert mix["step"].to_pylist() == np.repeat(np.arange(1, STEPS + 1), len(TASKS)).tolist()
-    assert mix["task"].to_pylist() == list(TASKS) * STEPS
-    sums = mix.group_by("step").aggregate([("trained", "sum"), ("candidates", "sum"), ("weight", "sum")])
-    assert sums["trained_sum"].to_pylist() == [BATCH] * STEPS
-    assert sums["candidates_sum"].to_pylist() == [2 * BATCH] * STEPS
-    assert sums["weight_sum"].to_pylist() == pytest.approx([1.0] * STEPS)
-    assert rows.column_names == ["step", "rank", "task", "row_id"]
-    counted = rows.group_by(["step", "rank"]).aggregate([("row_id", "count")]).to_pylist()
-    assert {(row["step"], row["rank"]): row["row_id_count"] for row in counted} == {
-        (step, rank): BATCH // workers for step in range(1, STEPS + 1) for rank in range(workers)
-    }
-    trained = {(row["step"], row["task"]): row["trained"] for row in mix.to_pylist() if row["trained"]}
-    by_task = rows.group_by(["step", "task"]).aggregate([("row_id", "count")]).to_pylist()
-    assert {(row["step"], row["task"]): row["row_id_count"] for row in by_task} == trained
+    mix, rows = pd.read_parquet(run_dir / "mix.parquet"), pd.read_parquet(run_dir / "rows.parquet")
+    assert list(mix) == ["step", "task", "weight", "mean_uncertainty", "candidates", "trained"]
+    assert list(mix["step"]) == [step for step in range(1, STEPS + 1) for _ in TASKS]
+    assert list(mix["task"]) == list(TASKS) * STEPS
+    sums = mix.groupby("step").sum()
+    assert set(sums["trained"]) == {BATCH}
+    assert set(sums["candidates"]) == {2 * BATCH}
+    assert list(sums["weight"]) == pytest.approx([1.0] * STEPS)
+    assert list(rows) == ["step", "rank", "task", "row_id"]
+    ranks = {(step, rank): BATCH // workers for step in range(1, STEPS + 1) for rank in range(workers)}
+    assert rows.groupby(["step", "rank"]).size().to_dict() == ranks
+    trained = mix[mix["trained"] > 0].set_index(["step", "task"])["trained"]
+    assert rows.groupby(["step", "task"]).size().to_dict() == trained.to_dict()
 
 
 def check_results(scores: dict[str, Any]) -> None:

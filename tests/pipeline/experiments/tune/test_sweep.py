@@ -179,6 +179,7 @@ def test_trials_are_added_until_the_time_is_over(session: Callable[..., SweepLog
     more = session({"uniform": [0.0, 0.5]}, max_trials=2, search="optuna", early_stopping="none")
     assert list(more.trials.values())[:1] == first
     assert len({record.drawn["model.dropout"] for record in more.trials.values()}) == 2
+    assert session({"uniform": [0.0, 0.5]}, max_trials=2).trials == more.trials
     more.record("unfinished", {"model.dropout": 0.1})
     more.save(3600.0)
     over = session({"uniform": [0.0, 0.5]}, max_trials=9, max_hours=1.0).trials
