@@ -41,17 +41,11 @@ def test_the_first_mean_counts_in_full_and_later_ones_are_smoothed() -> None:
 
 
 def test_the_next_round_is_planned_from_what_was_known_when_this_one_began() -> None:
-    state = SamplerState(
-        step=7,
-        round_start=5,
-        cursors=(10, 0),
-        planned_from=(NAN, NAN),
-        plan_next_from=(0.5, NAN),
-        uncertainty=(0.4, 0.2),
-    )
-    expected = {"step": 7, "round_start": 7, "cursors": [13, 4], "planned_from": [0.5, None]}
-    expected |= {"plan_next_from": [0.4, 0.2], "uncertainty": [0.4, 0.2]}
-    assert next_round(state, [3, 4]).to_dict() == expected
+    before = {"step": 7, "round_start": 5, "cursors": [10, 0], "planned_from": [None, None]}
+    before |= {"plan_next_from": [0.5, None], "uncertainty": [0.4, 0.2]}
+    after = {"step": 7, "round_start": 7, "cursors": [13, 4], "planned_from": [0.5, None]}
+    after |= {"plan_next_from": [0.4, 0.2], "uncertainty": [0.4, 0.2]}
+    assert next_round(SamplerState.from_dict(before), [3, 4]).to_dict() == after
 
 
 @pytest.mark.parametrize(
