@@ -12,7 +12,7 @@ from typing import Any
 
 import mlflow.pyfunc
 import numpy as np
-import pandas as pd  # type: ignore[import-untyped]
+import pandas as pd
 import torch
 from mlflow.entities import LoggedModel
 from mlflow.models import Model, ModelSignature

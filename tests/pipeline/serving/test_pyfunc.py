@@ -4,7 +4,7 @@ import pathlib
 
 import mlflow
 import mlflow.pyfunc
-import pandas as pd  # type: ignore[import-untyped]
+import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from transformers import AutoTokenizer
