@@ -12,7 +12,7 @@ from camtl import CaMtlModel
 from pipeline.cluster import connection
 from pipeline.config import Settings
 from pipeline.doctor.finding import Finding
-from pipeline.doctor.memory import activation_bytes, rank_bytes
+from pipeline.doctor.memory import rank_bytes
 from pipeline.doctor.nodes import NodeReport, alive_nodes
 from pipeline.training.distributed import has_bfloat16, share
 from pipeline.training.job import TrainJob
@@ -55,14 +55,13 @@ def check_memory(
     on_gpu = connection.wants_gpu(cluster.use_gpu) if cluster.num_workers else torch.cuda.is_available()
     # The driver's CPU stands for those of the other machines; GPUs have bfloat16.
     auto = on_gpu or has_bfloat16(torch.device("cpu"))
-    bfloat16 = auto if train.precision == "auto" else train.precision == "bf16"
-    activations = activation_bytes(
+    needed = rank_bytes(
         model,
         rows=-(-share(job.batch_size, 0, ranks) // train.gradient_accumulation),
         candidates=share(job.mixture.candidates_per_step, 0, ranks) if job.selection.by_uncertainty else 0,
         encodings_per_row=encodings_per_row,
         max_seq_length=settings.data.max_seq_length,
-        bfloat16=bfloat16,
+        bfloat16=auto if train.precision == "auto" else train.precision == "bf16",
         on_gpu=on_gpu,
         gradient_checkpointing=train.gradient_checkpointing,
     )
@@ -78,7 +77,6 @@ def check_memory(
             limits = [int(limit) for limit in (report.memory, resources.get("memory")) if limit]
             most = min(ranks, int(resources.get("CPU", 0) / cluster.cpus_per_worker))
             devices[f"node {node}"] = most if cluster.num_workers else 1, min(limits, default=None)
-    needed = rank_bytes(model, activations, bfloat16=bfloat16, on_gpu=on_gpu)
     return compare_memory(needed, "GPU memory" if on_gpu else "memory", devices)
 
 

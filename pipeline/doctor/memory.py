@@ -25,16 +25,7 @@ HOST_PROCESS = 500_000_000  # Python's libraries
 GPU_PROCESS = 1_000_000_000  # CUDA's context, and unused blocks of the allocator
 
 
-def rank_bytes(model: CaMtlModel, activations: int, *, bfloat16: bool, on_gpu: bool) -> int:
-    """Returns the most memory that one rank takes, given the bytes of its activations."""
-    parameters = sum(p.numel() for p in model.parameters())
-    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    weights = (FLOAT + (HALF if bfloat16 else 0)) * parameters
-    gradients_and_moments = 3 * FLOAT * trainable
-    return weights + gradients_and_moments + activations + (GPU_PROCESS if on_gpu else HOST_PROCESS)
-
-
-def activation_bytes(
+def rank_bytes(
     model: CaMtlModel,
     *,
     rows: int,
@@ -45,7 +36,7 @@ def activation_bytes(
     on_gpu: bool,
     gradient_checkpointing: bool,
 ) -> int:
-    """Returns the most memory that the activations of one rank take.
+    """Returns the most memory that one rank takes.
 
     Args:
         model: May be on the meta device.
@@ -54,6 +45,9 @@ def activation_bytes(
         encodings_per_row: Mean over the tasks.
         max_seq_length, bfloat16, on_gpu, gradient_checkpointing: As in the settings.
     """
+    parameters = sum(p.numel() for p in model.parameters())
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    weights = (FLOAT + HALF * bfloat16) * parameters + 3 * FLOAT * trainable  # with gradients and moments
     encoder, layers = model.encoder.config, model.layers()
     state = FLOAT * encoder.hidden_size
     widest = max(part.out_features for part in layers[0].modules() if isinstance(part, nn.Linear))
@@ -78,4 +72,4 @@ def activation_bytes(
     tokens_per_row = encodings_per_row * max_seq_length
     training = round(rows * tokens_per_row) * (kept + outside)
     scoring = round(candidates * tokens_per_row) * (per_layer + outside)
-    return max(training, scoring)
+    return weights + max(training, scoring) + (GPU_PROCESS if on_gpu else HOST_PROCESS)
