@@ -50,10 +50,7 @@ def read_pairs(
 ) -> list[tuple[tuple[float, int], ...]]:
     """(seconds, computed tokens) of the steps with a checkpoint and of those without, for every pair.
 
-    Args:
-        summaries: of all chunks of records; `elapsed` is the time before the checkpoint of the last step.
-        pairs: number of pairs.
-        every: steps of each half.
+    A chunk's `elapsed` is the time before the checkpoint of its last step.
     """
     elapsed = {summary["last_step"]: summary["elapsed"] for summary in summaries}
 

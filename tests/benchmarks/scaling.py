@@ -7,26 +7,7 @@ all-reduced, and Ray Train's workers and controller report and write the records
 number of rows (weak scaling), so the ideal step time is constant. The efficiency is the sleep over the measured
 step time, without the first round. The workers share this machine's cores, so their work beside the sleep
 costs many times its share. The all-reduce of the gradients is not included: there is no network.
-The last line is JSON.
-
-What grows, and what breaks first (figures of this machine, by this script and mixing.py):
-
-with workers W
-    A rank plans the complete round to find its own rows: 0.3 us a row, half a second for 1,000 workers with 64
-    candidates each and 25 steps, beside the training. For more workers, one rank per node should plan.
-    A rank fetches its own rows. The round's rows of a set on disk are in the same row groups for all ranks, and
-    every rank reads these: with 1,000 workers and 8 tasks 1,600 row groups, 130 MB and 1.6 s of a core for each
-    rank and round. This breaks first, at the file system: the ranks of a node have to share a fetch then. Sets
-    in the object store do not have this cost.
-    One controller receives all reports: the records of 1,000 workers are 26 MB a round, and a report waits for
-    all ranks. A step all-reduces four numbers a task, beside the gradients.
-with tasks T
-    Weights and plans are O(T + rows). `mix.parquet` has a row for every step and task: 10 million for 10,000
-    steps of 1,024 tasks. A Ray task refers to the tables of all tasks of its rows.
-with the rows N of a set
-    Plans and rounds do not grow: the order is computed for single positions. The names of the files that a node
-    receives are 2 MB for 10^9 rows. The preparation breaks first: every reading process has the order of the
-    complete split in memory, 8 bytes a row, and prepared data is opened file by file, 15,259 for 10^9 rows.
+The last line is JSON. What grows with workers, tasks and rows: docs/clusters.md.
 """
 
 import json
@@ -116,8 +97,7 @@ class SleepingTrainer(RankTrainer):
     def evaluation_due(self) -> bool:
         return False
 
-    def checkpoint_due(self) -> bool:
-        return False
+    checkpoint_due = evaluation_due
 
     def hand_over_records(self, report: Report, *, save: bool) -> None:
         start = time.perf_counter()
@@ -217,8 +197,7 @@ def main() -> None:
     parser = make_parser(__doc__, data=False)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4, 8, 16])
     parser.add_argument("--steps", type=int, default=75, help=f"steps of a run, {ROUND_STEPS} a round")
-    step_help = "length of a step (default: measured)"
-    parser.add_argument("--step-seconds", type=float, default=None, help=step_help)
+    parser.add_argument("--step-seconds", type=float, help="length of a step (default: measured)")
     arguments = parser.parse_args()
     transformers.utils.logging.disable_progress_bar()
     seconds = arguments.step_seconds or real_step_seconds()
