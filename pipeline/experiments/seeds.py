@@ -50,8 +50,7 @@ def train_seeds(settings: Settings, show: Callable[[str], None] = print) -> tupl
             check_training(resume_child(one))
             break
     parent = open_parent(run, asdict(settings), {"seeds": " ".join(map(str, seeds))})
-    tracker, status = Tracker(run.tracking_uri, parent), "FAILED"
-    try:
+    with Tracker(run.tracking_uri, parent) as tracker:
         for number, one in enumerate(members, 1):
             if one.run.seed in finished:
                 show(f"seed {one.run.seed}: trained before")
@@ -63,13 +62,7 @@ def train_seeds(settings: Settings, show: Callable[[str], None] = print) -> tupl
         tracker.log_metrics(_spreads(group), step=len(group.runs))  # the means change as seeds are added
         for path in written:
             tracker.log_artifact(path)
-        status = "FINISHED"
-        return group, written
-    except KeyboardInterrupt:
-        status = "KILLED"
-        raise
-    finally:
-        tracker.finish(status)
+    return group, written
 
 
 def _with_seed(settings: Settings, seed: int, folder: Path) -> Settings:

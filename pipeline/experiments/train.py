@@ -81,8 +81,7 @@ def train(
     make_fetch = make_local_fetch if settings.cluster.num_workers == 0 else make_ray_data_fetch
     fetch = make_fetch(data.train, settings.data.in_memory_bytes)
     run_dir, run_id = create_or_resume_run(settings, tags)
-    tracker, status = Tracker(settings.run.tracking_uri, run_id), "FAILED"
-    try:
+    with Tracker(settings.run.tracking_uri, run_id) as tracker:
         mixture, rows = job.mixture, sum(job.mixture.sizes)
         size = f"{mixture.max_steps} steps of {job.batch_size} rows over {rows} rows of {len(tasks)} tasks"
         show(f"training {size}: {run_dir}")
@@ -109,13 +108,7 @@ def train(
             from pipeline.serving.pyfunc import save_pyfunc  # loads mlflow.pyfunc, which takes seconds
 
             log_results(run_dir, tasks, tracker, save_pyfunc)
-        status = "FINISHED"
-        return {**results, "majority": baseline}
-    except KeyboardInterrupt:
-        status = "KILLED"
-        raise
-    finally:
-        tracker.finish(status)
+    return {**results, "majority": baseline}
 
 
 def _epochs_warning(mixture: Mixture) -> str:

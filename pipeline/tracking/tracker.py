@@ -44,6 +44,7 @@ class Tracker:
         """Arguments as of, and from, `tracking.runs.start_run`."""
         self.tracking_uri = tracking_uri
         self.run_id = run_id
+        self.status = "FINISHED"  # with which the run closes at the end of a `with` block
         self._metrics: list[tuple[str, float, int, int]] = []  # key, value, timestamp in ms, step
         self._uploads: list[Callable[[MlflowClient], None]] = []
         self._last_steps: dict[str, int] = {}
@@ -100,6 +101,15 @@ class Tracker:
         if (self._metrics or self._uploads) and time.monotonic() >= self._next_try:
             self._send(until=time.monotonic() + FLUSH_SECONDS)
         return not (self._metrics or self._uploads)
+
+    def __enter__(self) -> "Tracker":
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        """Closes the run with `status`, as KILLED after Ctrl-C, or as FAILED after any other error."""
+        if error is not None:
+            self.status = "KILLED" if issubclass(error, KeyboardInterrupt) else "FAILED"
+        self.finish(self.status)
 
     def finish(self, status: str) -> bool:
         """Sends the buffers, waiting for a server that is down, and closes the run as FINISHED, FAILED or KILLED.

@@ -46,8 +46,7 @@ def sweep(
     show(f"preparing {len(tasks)} tasks from {settings.data.source}")
     prepare_data(settings, tasks)
     parent = open_parent(settings.run, config_of(settings, wanted), {"sweep": settings.run.name})
-    tracker, status = Tracker(settings.run.tracking_uri, parent), "FAILED"
-    try:
+    with Tracker(settings.run.tracking_uri, parent) as tracker:
         show(f"sweep of at most {wanted.max_trials} trials, {concurrent} at a time: {folder}")
         monitor = SweepMonitor(folder, tracker, show)
         if changes:
@@ -58,10 +57,6 @@ def sweep(
         base = replace(settings, run=replace(settings.run, resume=None))
         run_trials(TrialTrainable(base, space, parent), wanted, monitor, concurrent)
         outcome = write_sweep_report(settings.run, space, wanted.objectives, monitor)
-        status = "FINISHED" if monitor.log.with_status(FINISHED) else "FAILED"
-        return outcome
-    except KeyboardInterrupt:
-        status = "KILLED"
-        raise
-    finally:
-        tracker.finish(status)
+        if not monitor.log.with_status(FINISHED):
+            tracker.status = "FAILED"
+    return outcome
