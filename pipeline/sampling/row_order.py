@@ -1,6 +1,6 @@
 """The order of a task's rows within an epoch: a permutation of (seed, task, epoch), computed per position.
 
-It needs O(1) memory and never holds the order of a whole set. Prepared rows are already shuffled once.
+It needs O(1) memory and never holds the order of a complete set. Prepared rows are already shuffled once.
 A set of up to `SCATTERED_ROWS` rows is permuted as one. A larger set may lie on disk, where a row costs the read of its
 row group. There, groups of `ROW_GROUP_ROWS` consecutive rows come in a seeded order, and rows are shuffled within
 windows of `WINDOW_GROUPS` groups: n consecutive draws touch n / ROW_GROUP_ROWS groups and a few dozen more, not n.
