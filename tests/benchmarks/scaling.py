@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -64,21 +64,21 @@ ROWS, POOL, SET_ROWS = 32, 2, 20_000
 CPUS_PER_WORKER, CPUS_FOR_DATA = 0.5, 2
 
 
+@dataclass
 class SleepingLearner:
     """Sleeps for the time of a step; all rows are equally uncertain."""
 
-    def __init__(self, seconds: float, num_tasks: int) -> None:
-        self.precision = Precision(torch.device("cpu"), bfloat16=False)
-        self.tokens = TokenCount()
-        self._seconds = seconds
-        self._num_tasks = num_tasks
+    seconds: float
+    num_tasks: int
+    precision: Precision = field(default_factory=lambda: Precision(torch.device("cpu"), bfloat16=False))
+    tokens: TokenCount = field(default_factory=TokenCount)
 
     def step(self, rows: TokenRows, rows_per_task: NDArray[np.float64]) -> tuple[Tensor, Tensor]:
         """Returns counts and uncertainties per task, as `Learner.step` does."""
-        time.sleep(self._seconds)
+        time.sleep(self.seconds)
         self.tokens.computed += len(rows.input_ids)
         self.tokens.real += len(rows.input_ids)
-        counts = torch.from_numpy(np.bincount(rows.task_ids, minlength=self._num_tasks)).float()
+        counts = torch.from_numpy(np.bincount(rows.task_ids, minlength=self.num_tasks)).float()
         return counts, counts * 0.5
 
 
@@ -125,13 +125,9 @@ def worker(config: dict[str, Any]) -> None:
     stream.close()
     steady = np.asarray(run.ended[ROUND_STEPS - 1 :])
     step_seconds, cpu_seconds = (steady[-1] - steady[0]) / (len(steady) - 1)
-    figures = {
-        "step_seconds": step_seconds,
-        "cpu_seconds": cpu_seconds,
-        "waited": stream.seconds_waited / len(run.ended),
-        "reporting": run.reporting / len(run.ended),
-        "memory": process_bytes(),
-    }
+    waited, reporting = stream.seconds_waited / len(run.ended), run.reporting / len(run.ended)
+    figures = {"step_seconds": step_seconds, "cpu_seconds": cpu_seconds, "waited": waited}
+    figures |= {"reporting": reporting, "memory": process_bytes()}
     (Path(config["run_dir"]) / f"rank-{rank()}.json").write_text(json.dumps(figures))
 
 
@@ -140,14 +136,10 @@ def make_table(task: int) -> pa.Table:
     random = np.random.default_rng(task)
     lengths = random.integers(10, 64, SET_ROWS)
     offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
-    tokens = pa.array(random.integers(0, 30_000, lengths.sum(), dtype=np.int32))
-    types = pa.array(np.zeros(lengths.sum(), dtype=np.int8))
-    return single_encodings(
-        np.arange(SET_ROWS),
-        pa.ListArray.from_arrays(offsets, tokens),
-        pa.ListArray.from_arrays(offsets, types),
-        np.zeros(SET_ROWS, dtype=np.float32),
-    )
+    tokens = random.integers(0, 30_000, lengths.sum(), dtype=np.int32)
+    columns = (tokens, np.zeros(len(tokens), dtype=np.int8))
+    input_ids, types = (pa.ListArray.from_arrays(offsets, pa.array(values)) for values in columns)
+    return single_encodings(np.arange(SET_ROWS), input_ids, types, np.zeros(SET_ROWS, dtype=np.float32))
 
 
 def make_job(workers: int, steps: int) -> TrainJob:

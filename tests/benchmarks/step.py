@@ -150,8 +150,11 @@ def measure(steps: Steps, repeats: int) -> tuple[dict[str, list[float]], dict[st
     """Seconds of every step in each round, and shares of padding."""
     fast = has_bfloat16(steps.device)
     batch = steps.batch
-    base, large = (steps.learner(variant, fast) for variant in ("base", "large"))
-    exact = steps.learner("base", False)
+    base, large, exact = (
+        steps.learner("base", fast),
+        steps.learner("large", fast),
+        steps.learner("base", False),
+    )
     rows, pool, per_task = steps.draw(batch), steps.draw(2 * batch), steps.draw(batch, per_task=True)
     longest = int(rows.lengths.max())
     seconds = time_in_turn(

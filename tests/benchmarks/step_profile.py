@@ -33,7 +33,7 @@ from camtl.modules.conditional_attention import ConditionalAttentionBias
 from camtl.modules.conditional_layer_norm import ConditionalLayerNorm
 from pipeline.training.distributed import has_bfloat16
 from pipeline.training.learner import Learner
-from tests.benchmarks.common import make_parser
+from tests.benchmarks.common import make_parser, time_in_turn
 from tests.benchmarks.step import make_learner
 
 # Hidden size, layers, attention heads, intermediate size.
@@ -98,15 +98,14 @@ def name_parts(model: CaMtlModel) -> None:
 
 def median_seconds(run: Callable[[], Any], device: torch.device, repeats: int) -> float:
     """Median seconds of a call, including the device's work."""
-    seconds = []
-    for repeat in range(repeats + 2):
-        start = time.perf_counter()
+
+    def run_and_wait() -> None:
         run()
         if device.type == "cuda":
             torch.cuda.synchronize()
-        if repeat >= 2:
-            seconds.append(time.perf_counter() - start)
-    return median(seconds)
+
+    run_and_wait()
+    return median(time_in_turn({"run": run_and_wait}, repeats)["run"])
 
 
 def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
