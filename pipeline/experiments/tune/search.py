@@ -1,12 +1,13 @@
 """Which trial comes next (Optuna) and which one stops early (ASHA); both start from the records of earlier sessions."""
 
+import math
 from collections.abc import Iterable, Sequence
 from itertools import product
 from types import SimpleNamespace
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution
+from optuna import distributions
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
@@ -19,18 +20,19 @@ MINIMIZED = ("rows_trained", "parameters")
 OBJECTIVES = ("average", *MINIMIZED)
 
 
-def optuna_space(space: Space) -> dict[str, BaseDistribution]:
+def optuna_space(space: Space) -> dict[str, distributions.BaseDistribution]:
     """Returns the space as Optuna's distributions, {dimension: distribution}."""
-    return {
-        dimension.name: optuna.distributions.CategoricalDistribution(list(dimension.options))
-        if dimension.options is not None
-        else optuna.distributions.IntDistribution(int(dimension.low), int(dimension.high) - 1)
-        if dimension.kind == "randint"
-        else optuna.distributions.FloatDistribution(
-            dimension.low, dimension.high, log=dimension.kind == "loguniform"
-        )
-        for dimension in space
-    }
+    by_name: dict[str, distributions.BaseDistribution] = {}
+    for one in space:
+        if one.options is not None:
+            by_name[one.name] = distributions.CategoricalDistribution(list(one.options))
+        elif one.kind == "randint":
+            by_name[one.name] = distributions.IntDistribution(int(one.low), int(one.high) - 1)
+        else:
+            by_name[one.name] = distributions.FloatDistribution(
+                one.low, one.high, log=one.kind == "loguniform"
+            )
+    return by_name
 
 
 def make_study(
@@ -41,17 +43,17 @@ def make_study(
 ) -> optuna.Study:
     """Returns a study in memory with the records that have every objective; `id` is an attribute of each."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    distributions = optuna_space(space)
+    ranges = optuna_space(space)
     directions = [
         StudyDirection.MINIMIZE if name in MINIMIZED else StudyDirection.MAXIMIZE for name in objectives
     ]
     study = optuna.create_study(directions=directions, sampler=sampler)
     for record in records:
         values = [getattr(record, name) for name in objectives]
-        params = {name: record.drawn[name] for name in distributions}
-        if None not in values:
+        params = {name: record.drawn[name] for name in ranges}
+        if not any(value is None or math.isnan(value) for value in values):
             trial = create_trial(
-                params=params, distributions=distributions, values=values, user_attrs={"id": record.id}
+                params=params, distributions=ranges, values=values, user_attrs={"id": record.id}
             )
             study.add_trial(trial)
     return study
