@@ -7,6 +7,7 @@ disturbance is repeated over seeds; a table compares the scores with that spread
 """
 
 import argparse
+import contextlib
 import json
 import re
 import statistics
@@ -81,8 +82,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--tiny", action="store_true", help="a random encoder of 2 layers, for a quick try")
     options = parser.parse_args(argv)
     with open_environment(HEAD_CPUS, SECOND_CPUS) as environment:
-        elastic = make_elastic_run(environment, "elastic", options, num_workers=(1, 2))
-        disturb(elastic, environment.nodes, options.steps)
+        with contextlib.closing(
+            make_elastic_run(environment, "elastic", options, num_workers=(1, 2))
+        ) as elastic:
+            disturb(elastic, environment.nodes, options.steps)
         lines = elastic.log.read_text().splitlines()
         events = [line for line in lines if re.match(r"worker \d+ |training resumes|checkpoint ", line)]
         print("\nevents of the run:", *events, sep="\n  ")
@@ -92,9 +95,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("workers from step on:", ", ".join(f"{step}: {count}" for step, count in changes.items()))
         averages: list[float] = []
         for seed in range(options.seeds):
-            run = make_elastic_run(environment, f"plain-{seed}", options, num_workers=0)
-            run.start()
-            run.wait_for_end()
+            with contextlib.closing(
+                make_elastic_run(environment, f"plain-{seed}", options, num_workers=0)
+            ) as run:
+                run.start()
+                run.wait_for_end()
             averages.append(average_of(run))
         spread = statistics.stdev(averages) if len(averages) > 1 else float("nan")
         print(f"average of the disturbed run: {average_of(elastic):.2f}")
