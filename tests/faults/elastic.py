@@ -36,7 +36,7 @@ def make_elastic_run(
         environment.backbone if options.tiny else BACKBONE,
         run={"seed": seed},
         data={
-            "tasks": None,
+            "tasks": (),
             "max_seq_length": 64,
             "max_train_rows": None,
             "max_eval_rows": None,
