@@ -48,14 +48,7 @@ def test_similarity_copies_entailments_uncertainty_if_it_is_in_the_run(
     assert job_of(tmp_path, tiny_backbone, data={"tasks": ("similarity",)}).selection.copy_from == {0: None}
 
 
-@pytest.mark.parametrize(
-    ("train", "steps"),
-    [
-        ({"max_steps": 7}, 7),
-        ({"max_steps": None, "epochs": 0.5}, 4),
-        ({"max_steps": None, "epochs": 0.01}, 1),
-    ],
-)
+@pytest.mark.parametrize(("steps", "epochs", "expected"), [(7, None, 7), (None, 0.5, 4), (None, 0.01, 1)])
 def test_steps_are_counted_once_the_rows_are_known(
     tmp_path: Path, tiny_backbone: str, steps: int | None, epochs: float | None, expected: int
 ) -> None:
