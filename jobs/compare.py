@@ -40,11 +40,10 @@ def main() -> None:
         metavar="NAME=RUN",
         help="a run and the name to show for it; may be repeated",
     )
-    parser.add_argument(
-        "--tracking_uri", default=os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
-    )
-    parser.add_argument("--experiment", default="camtl")
-    parser.add_argument("--output_dir", default="compare")
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+    parser.add_argument("--tracking_uri", default=uri, help="address of MLflow (default: %(default)s)")
+    parser.add_argument("--experiment", default="camtl", help="MLflow experiment (default: %(default)s)")
+    parser.add_argument("--output_dir", default="compare", help="folder of the report (default: %(default)s)")
     arguments = parser.parse_args()
     if not (arguments.runs or arguments.query or arguments.name):
         fail("no runs: give ids or names of runs, or --query")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
 
+from jobs.cli.errors import fail
 from pipeline.data.sources.base import Source, used_splits
 from pipeline.data.sources.open import open_source
 from pipeline.data.task_files import load_task_files
@@ -58,8 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         source = open_source(options.source or "embedded") if options.source or own_tasks else None
         table = make_table([*own_tasks, *KNOWN_TASKS.values()], source)
     except ValueError as error:
-        print("error:", error, file=sys.stderr)
-        sys.exit(2)
+        fail(str(error))
     console = Console(width=120)
     console.print(table)
     for name, members in GROUPS.items():

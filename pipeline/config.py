@@ -1,11 +1,12 @@
-"""The settings of a run: six frozen dataclasses without behaviour.
+"""The settings of a run: six frozen dataclasses.
 
 `jobs/cli/` fills them from a command line and YAML files. The attribute texts below are the text of `--help`. The
 defaults describe a run that needs no network: the embedded tasks on an encoder that a Python package ships.
 """
 
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,3 +200,12 @@ class Settings:
     sampler: SamplerSettings = field(default_factory=SamplerSettings)
     train: TrainSettings = field(default_factory=TrainSettings)
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
+
+
+def with_values(settings: Settings, values: Mapping[str, Any]) -> Settings:
+    """Returns settings with other values, {dotted name: value}; lists become tuples."""
+    for name, value in values.items():
+        section, field_name = name.split(".")
+        changed = {field_name: tuple(value) if isinstance(value, list) else value}
+        settings = replace(settings, **{section: replace(getattr(settings, section), **changed)})
+    return settings

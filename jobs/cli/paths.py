@@ -2,11 +2,11 @@
 
 import os
 import re
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
-from pipeline.config import Settings
+from pipeline.config import Settings, with_values
 
 _SQLITE = re.compile(r"(sqlite(?:\+\w+)?:///)([^/:].*)")  # three slashes and a name: a relative file
 
@@ -17,46 +17,28 @@ def absolute_paths(settings: Settings, *, cwd: Path) -> Settings:
     Raises:
         ValueError: The job runs in Ray's temporary copy of a submitted folder and would write into it.
     """
-    run, data, model, cluster = settings.run, settings.data, settings.model, settings.cluster
     outputs = {
-        "run.output_dir": run.output_dir,
-        "run.resume": run.resume,
-        "run.tracking_uri": run.tracking_uri,
-        "data.prepared_dir": data.prepared_dir,
-        "cluster.storage_path": cluster.storage_path,
+        "run.output_dir": settings.run.output_dir,
+        "run.resume": settings.run.resume,
+        "run.tracking_uri": settings.run.tracking_uri,
+        "data.prepared_dir": settings.data.prepared_dir,
+        "cluster.storage_path": settings.cluster.storage_path,
     }
-    relative = {
-        name: value for name, value in outputs.items() if value is not None and _is_relative(name, value)
-    }
+    paths = {name: path for name, path in outputs.items() if path is not None and _is_local(name, path)}
+    relative = {name: path for name, path in paths.items() if not os.path.isabs(os.path.expanduser(path))}
     if relative and _is_temporary_copy(cwd):
-        example = " ".join(f"--{name} {_below('/absolute/path', value)}" for name, value in relative.items())
+        example = " ".join(f"--{name} {_below('/absolute/path', path)}" for name, path in relative.items())
         raise ValueError(
             f"relative {', '.join(relative)} in a job submitted with --working-dir: the job runs in a "
             f"temporary copy of the folder, and files written there are lost; pass {example}"
         )
-
-    def absolute(value: str) -> str:
-        return _below(str(cwd), value)
-
-    return replace(
-        settings,
-        run=replace(
-            run,
-            output_dir=absolute(run.output_dir),
-            resume=run.resume and absolute(run.resume),
-            tracking_uri=absolute(run.tracking_uri) if _SQLITE.match(run.tracking_uri) else run.tracking_uri,
-        ),
-        data=replace(
-            data,
-            source=data.source if data.source in ("hub", "embedded") else absolute(data.source),
-            task_files=tuple(map(absolute, data.task_files)),
-            prepared_dir=absolute(data.prepared_dir),
-        ),
-        model=replace(
-            model, backbone=absolute(model.backbone) if _is_folder(model.backbone, cwd) else model.backbone
-        ),
-        cluster=replace(cluster, storage_path=cluster.storage_path and absolute(cluster.storage_path)),
-    )
+    if settings.data.source not in ("hub", "embedded"):
+        paths["data.source"] = settings.data.source
+    if _is_folder(settings.model.backbone, cwd):
+        paths["model.backbone"] = settings.model.backbone
+    absolute: dict[str, Any] = {name: _below(str(cwd), path) for name, path in paths.items()}
+    absolute["data.task_files"] = [_below(str(cwd), path) for path in settings.data.task_files]
+    return with_values(settings, absolute)
 
 
 def _below(folder: str, value: str) -> str:
@@ -68,10 +50,8 @@ def _below(folder: str, value: str) -> str:
     return os.path.normpath(os.path.join(folder, os.path.expanduser(value)))
 
 
-def _is_relative(name: str, value: str) -> bool:
-    if name == "run.tracking_uri":
-        return _SQLITE.match(value) is not None
-    return "://" not in value and not os.path.isabs(os.path.expanduser(value))
+def _is_local(name: str, value: str) -> bool:
+    return _SQLITE.match(value) is not None if name == "run.tracking_uri" else "://" not in value
 
 
 def _is_folder(backbone: str, cwd: Path) -> bool:

@@ -36,12 +36,10 @@ def show_results(results: dict[str, Any], settings: Settings) -> None:
     run_dir = Path(settings.run.output_dir) / settings.run.name
     console.print(f"\nrun directory  {run_dir}", highlight=False, soft_wrap=True)
     uri = settings.run.tracking_uri
-    look = (
-        uri
-        if uri.startswith("http")
-        else f"run `mlflow ui --backend-store-uri {uri}` and open the address it prints"
+    local = f"run `mlflow ui --backend-store-uri {uri}` and open the address it prints"
+    console.print(
+        f"MLflow         {uri if uri.startswith('http') else local}", highlight=False, soft_wrap=True
     )
-    console.print(f"MLflow         {look}", highlight=False, soft_wrap=True)
 
 
 def scores_table(tasks: dict[str, dict[str, float]], majority: dict[str, dict[str, float]]) -> Table:
@@ -67,14 +65,8 @@ def show_sweep(outcome: dict[str, Any], settings: Settings) -> None:
         average = "-" if one["average"] is None else f"{one['average']:.2f}"
         status = one["status"] + (f": {one['error']}" if one["status"] == "failed" else "")
         step = str(one["history"][-1][0]) if one["history"] else "-"
-        table.add_row(
-            str(one["number"]),
-            status,
-            average,
-            step,
-            str(one["rows_trained"] or "-"),
-            describe_draw(one["drawn"]),
-        )
+        rows = str(one["rows_trained"] or "-")
+        table.add_row(str(one["number"]), status, average, step, rows, describe_draw(one["drawn"]))
     console.print(table)
     folder = Path(settings.run.output_dir) / settings.run.name
     finished = sum(one["status"] == "finished" for one in trials)
@@ -86,9 +78,8 @@ def show_sweep(outcome: dict[str, Any], settings: Settings) -> None:
     if outcome["best"]:
         best = next(one for one in trials if one["id"] == outcome["best"])
         console.print(f"best: trial {best['number']}, average {best['average']:.2f}", highlight=False)
-        console.print(
-            f"train it again  python jobs/train_mtl.py --config {folder / 'best.yaml'}", soft_wrap=True
-        )
+        command = f"python jobs/train_mtl.py --config {folder / 'best.yaml'}"
+        console.print(f"train it again  {command}", soft_wrap=True)
     console.print(f"sweep           {folder}", highlight=False, soft_wrap=True)
 
 
@@ -97,12 +88,12 @@ def show_comparison(groups: Sequence[Group], remarks: Sequence[str], written: Se
     console = Console(width=100, highlight=False)
     rows = table_rows(groups)
     for start in range(0, len(groups), WIDEST):
-        places = range(start, min(start + WIDEST, len(groups)))
+        columns = range(start, min(start + WIDEST, len(groups)))
         table = Table("task", "metric", title="means over seeds")
-        for place in places:
-            table.add_column(Text(groups[place].label), justify="right")
+        for column in columns:
+            table.add_column(Text(groups[column].label), justify="right")
         for row in rows:
-            cells = (Text(row.cells[p], style="bold" if p in row.best else "") for p in places)
+            cells = (Text(row.cells[p], style="bold" if p in row.best else "") for p in columns)
             table.add_row(row.name, row.metric, *cells, end_section=row.name.startswith("average"))
         console.print(table)
     for name in groups[0].settings:

@@ -8,9 +8,9 @@ from jobs.cli import parse_sections
 from jobs.cli.checks import check
 from jobs.cli.errors import fail
 from jobs.cli.parser import FIELDS, SettingsParser
-from pipeline.config import Settings
+from pipeline.config import Settings, with_values
 from pipeline.experiments.tune.settings import SweepSettings
-from pipeline.experiments.tune.space import Space, parse_space, values_of, with_values
+from pipeline.experiments.tune.space import Space, parse_space, values_of
 
 MINIMUM = {"max_trials": 1, "max_concurrent_trials": 1, "grace_steps": 1, "reduction_factor": 2, "retries": 0}
 

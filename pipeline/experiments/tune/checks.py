@@ -4,13 +4,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import Settings
+from pipeline.config import Settings, with_values
 from pipeline.data.checks import check_data
 from pipeline.experiments.assembly import build_job, check_model, select_tasks
 from pipeline.experiments.parent_run import changed_settings
 from pipeline.experiments.tune.search import OBJECTIVES, make_sampler, make_study, optuna_space
 from pipeline.experiments.tune.settings import SweepSettings
-from pipeline.experiments.tune.space import Space, grid_size, values_of, with_values
+from pipeline.experiments.tune.space import Space, grid_size, values_of
 
 SAMPLES = 40  # draws that are checked for settings that contradict each other
 LIMITS = ("max_hours", "max_trials", "max_concurrent_trials", "retries", "allow_changes")

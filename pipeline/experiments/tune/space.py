@@ -6,10 +6,9 @@ Pure functions. The search knows an option by a scalar label, so that lists and 
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from pipeline.config import Settings
 from pipeline.errors import suggest
 
 RANGES, LISTS = ("uniform", "loguniform", "randint"), ("choice", "grid")
@@ -151,15 +150,6 @@ def values_of(space: Space, drawn: Mapping[str, Any]) -> Values:
         for dimension in space
         for name, value in dimension.settings(drawn[dimension.name]).items()
     }
-
-
-def with_values(settings: Settings, values: Mapping[str, Any]) -> Settings:
-    """Returns settings with other values, {dotted name: value}; lists become tuples."""
-    for name, value in values.items():
-        section, field = name.split(".")
-        changed = {field: tuple(value) if isinstance(value, list) else value}
-        settings = replace(settings, **{section: replace(getattr(settings, section), **changed)})
-    return settings
 
 
 def describe_draw(drawn: Mapping[str, Any]) -> str:

@@ -8,10 +8,10 @@ from typing import Any
 
 from ray import tune
 
-from pipeline.config import Settings
+from pipeline.config import Settings, with_values
 from pipeline.experiments.parent_run import resume_child
 from pipeline.experiments.train import train
-from pipeline.experiments.tune.space import Space, values_of, with_values
+from pipeline.experiments.tune.space import Space, values_of
 from pipeline.runs.results import RESULTS
 from pipeline.sampling.ray_data import configure_ray_data
 

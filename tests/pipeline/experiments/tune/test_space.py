@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from jobs.cli.parser import FIELDS
-from pipeline.config import Settings
-from pipeline.experiments.tune.space import grid_size, parse_space, values_of, with_values
+from pipeline.config import Settings, with_values
+from pipeline.experiments.tune.space import grid_size, parse_space, values_of
 
 KNOWN = list(FIELDS)
 GROUP = {
