@@ -14,12 +14,12 @@ from ray import tune
 
 from jobs.cli import parse_settings
 from jobs.cli.parser import FIELDS
-from pipeline.config import Settings
+from pipeline.config import ClusterSettings, Settings
 from pipeline.experiments.train import train
 from pipeline.experiments.tune import sweep as tune_sweep
 from pipeline.experiments.tune.monitor import SweepMonitor
 from pipeline.experiments.tune.records import FAILED, FINISHED, STOPPED, SweepLog, TrialRecord
-from pipeline.experiments.tune.runner import run_trials
+from pipeline.experiments.tune.runner import most_concurrent, run_trials
 from pipeline.experiments.tune.settings import SweepSettings
 from pipeline.experiments.tune.space import parse_space
 from pipeline.experiments.tune.sweep import sweep
@@ -161,13 +161,15 @@ def session(ray_cluster: None, tmp_path: Path) -> Callable[..., SweepLog]:
     def run(spec: dict[str, Any], **changes: Any) -> SweepLog:
         monitor = SweepMonitor(tmp_path, tracker, lambda _: None)
         stub: Any = StubTrainable(settings, parse_space({"model.dropout": spec}, list(FIELDS)))
-        run_trials(stub, SweepSettings(**{"retries": 0, **changes}), monitor, 1)
+        run_trials(stub, SweepSettings(**changes), monitor, 1)
         return monitor.log
 
     return run
 
 
-def test_a_trial_that_fails_or_is_behind_leaves_the_others_alone(session: Callable[..., SweepLog]) -> None:
+def test_a_trial_that_fails_twice_or_is_behind_leaves_the_others_alone(
+    session: Callable[..., SweepLog],
+) -> None:
     failed, finished, behind = session({"grid": [0.95, 0.6, 0.3]}).trials.values()
     assert (failed.status, failed.error) == (FAILED, "AssertionError")
     assert (finished.status, finished.average, finished.parameters) == (FINISHED, 0.6, 7)
@@ -184,3 +186,15 @@ def test_trials_are_added_until_the_time_is_over(session: Callable[..., SweepLog
     more.save(3600.0)
     over = session({"uniform": [0.0, 0.5]}, max_trials=9, max_hours=1.0).trials
     assert [record.status for record in over.values()] == [FINISHED, FINISHED, STOPPED]
+
+
+@pytest.mark.parametrize(
+    ("workers", "use_gpu", "expected"),
+    [(0, False, 16), (2, False, 7), ((1, 3), False, 5), (2, True, 2), (64, False, 1)],
+)
+def test_as_many_trials_run_at_a_time_as_the_cluster_can_train(
+    monkeypatch: pytest.MonkeyPatch, workers: int | tuple[int, int], use_gpu: bool, expected: int
+) -> None:
+    monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 16.0, "GPU": 4.0})
+    cluster = ClusterSettings(num_workers=workers, cpus_per_worker=1.0, use_gpu=use_gpu)
+    assert most_concurrent(cluster) == expected
