@@ -41,7 +41,11 @@ def main() -> None:
         help="a run and the name to show for it; may be repeated",
     )
     uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
-    parser.add_argument("--tracking_uri", default=uri, help="address of MLflow (default: %(default)s)")
+    parser.add_argument(
+        "--tracking_uri",
+        default=uri,
+        help="address of MLflow (default: $MLFLOW_TRACKING_URI, else sqlite:///mlflow.db)",
+    )
     parser.add_argument("--experiment", default="camtl", help="MLflow experiment (default: %(default)s)")
     parser.add_argument("--output_dir", default="compare", help="folder of the report (default: %(default)s)")
     arguments = parser.parse_args()
