@@ -103,8 +103,9 @@ def _train_here(
 
 @contextlib.contextmanager
 def _best_intact(store: CheckpointStore, log: Callable[[str], None]) -> Iterator[Best]:
-    """Yields the intact checkpoint of the highest average, the earliest of equal ones."""
-    for stored in sorted(store.checkpoints(), key=lambda stored: (-stored.average, stored.step)):
+    """Yields the intact checkpoint of the highest average; of equal ones the earliest step, in its latest attempt."""
+    latest_first = reversed(store.checkpoints())
+    for stored in sorted(latest_first, key=lambda stored: (-stored.average, stored.step)):
         with contextlib.ExitStack() as stack:
             try:
                 folder = stack.enter_context(store.open_verified(stored))

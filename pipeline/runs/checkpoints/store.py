@@ -114,7 +114,7 @@ class CheckpointStore:
             return StoredCheckpoint(name, folder, step_of(name), metrics, problem)
 
     def best(self) -> StoredCheckpoint | None:
-        """The checkpoint with the highest average; of equal ones the earliest."""
+        """The checkpoint with the highest average; of equal ones the earliest step, in its latest attempt."""
         return _best(self.checkpoints())
 
     @contextlib.contextmanager
@@ -222,4 +222,5 @@ class CheckpointStore:
 
 def _best(checkpoints: Sequence[StoredCheckpoint]) -> StoredCheckpoint | None:
     scored = [stored for stored in checkpoints if stored.average > NOT_EVALUATED]
-    return max(scored, key=lambda stored: (stored.average, -stored.step), default=None)
+    # A step is saved again if its checkpoint was damaged, which sizes may not show: the later copy counts.
+    return max(scored, key=lambda stored: (stored.average, -stored.step, stored.path), default=None)

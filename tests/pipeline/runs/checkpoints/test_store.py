@@ -21,10 +21,14 @@ def store(tmp_path: Path) -> CheckpointStore:
 
 
 def add(
-    store: CheckpointStore, step: int, average: float = NOT_EVALUATED, **metrics: Any
+    store: CheckpointStore,
+    step: int,
+    average: float = NOT_EVALUATED,
+    attempt: str = "attempt-001",
+    **metrics: Any,
 ) -> StoredCheckpoint:
     name = checkpoint_name(step)
-    with store.create(name, "attempt-001") as folder:
+    with store.create(name, attempt) as folder:
         (folder / "model").mkdir()
         (folder / WEIGHTS).write_bytes(bytes([step % 256]) * 1000)
         seal(folder, {"step": step, "average": average, **metrics})
@@ -63,6 +67,15 @@ def test_checkpoints_are_listed_by_step_with_the_reported_metrics(store: Checkpo
     assert best is not None
     assert (best.step, best.average, best.metrics["freeze"]) == (100, 60.0, "none")  # of equals the earliest
     assert step_of(best.name) == 100
+
+
+def test_a_repeated_step_replaces_a_damaged_best_checkpoint(store: CheckpointStore) -> None:
+    overwrite(Path(add(store, 100, 60.0).path, WEIGHTS))  # of the same size, so that listing shows no damage
+    again = add(store, 100, 60.0, "attempt-002")
+    newest = add(store, 200, 50.0, "attempt-002")
+    store.prune(1, newest.name)
+    assert store.checkpoints() == [again, newest]
+    assert store.best() == again
 
 
 def test_an_unfinished_checkpoint_is_not_listed(store: CheckpointStore) -> None:
