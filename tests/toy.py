@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import BertConfig, BertModel
+from transformers import AutoConfig, AutoModel
 
 from camtl import CaMtlConfig, CaMtlModel, HeadSpec, TokenRows
 from camtl.token_rows import UNMARKED
@@ -46,7 +46,7 @@ SIZES: dict[str, Any] = {
 WITHOUT_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 ROBERTA = {**SIZES, **WITHOUT_DROPOUT, "max_position_embeddings": 34, "type_vocab_size": 1, "pad_token_id": 1}
 # A small encoder of every supported family; ModernBERT's has global and local layers, with windows shorter than rows.
-ENCODERS: dict[str, dict[str, Any]] = {
+_ENCODERS: dict[str, dict[str, Any]] = {
     "bert": ENCODER,
     "electra": {**SIZES, **WITHOUT_DROPOUT, "embedding_size": 24, "max_position_embeddings": 32},
     "modernbert": {**SIZES, "num_hidden_layers": 4, "local_attention": 8, "max_position_embeddings": 32}
@@ -54,6 +54,7 @@ ENCODERS: dict[str, dict[str, Any]] = {
     "roberta": ROBERTA,
     "xlm-roberta": ROBERTA,
 }
+ENCODERS = {family: {**encoder, "model_type": family} for family, encoder in _ENCODERS.items()}
 HEADS = {
     "three": HeadSpec(num_labels=3),
     "two": HeadSpec(num_labels=2),
@@ -108,21 +109,27 @@ def make_rows(lengths: Sequence[int], task_ids: Sequence[int], seed: int = 0) ->
     random = np.random.default_rng(seed)
     tokens = sum(lengths)
     tasks = np.asarray(task_ids, dtype=np.int64)
-    labels = np.asarray([label(int(task), random) for task in tasks], dtype=np.float32)
+    specs = [HEADS[NAMES[task]] for task in tasks]
+    labels = [
+        random.uniform(0, 5) if spec.kind == "regression" else random.integers(spec.num_labels)
+        for spec in specs
+    ]
     return TokenRows(
         input_ids=random.integers(5, VOCABULARY, tokens),
         token_type_ids=random.integers(0, 2, tokens),
         offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         task_ids=tasks,
-        labels=labels,
+        labels=np.asarray(labels, dtype=np.float32),
         row_ids=np.arange(len(tasks)),
     )
 
 
-def label(task: int, random: np.random.Generator) -> float:
-    """A random label of a task."""
-    spec = HEADS[NAMES[task]]
-    return float(random.uniform(0, 5) if spec.kind == "regression" else random.integers(spec.num_labels))
+def assert_same_rows(left: TokenRows, right: TokenRows) -> None:
+    """Asserts equal values and types of all rows."""
+    for name in ("input_ids", "token_type_ids", "offsets", "task_ids", "labels", "row_ids"):
+        values, expected = getattr(left, name), getattr(right, name)
+        np.testing.assert_array_equal(values, expected, err_msg=name)
+        assert values.dtype == expected.dtype, name
 
 
 def padded(rows: TokenRows, width: int | None = None) -> dict[str, Tensor]:
@@ -185,20 +192,16 @@ def rows_of(tables: Sequence[pa.Table], task: NDArray[np.int64], row: NDArray[np
 def save_encoder(folder: Path) -> None:
     """Writes the random encoder as a pretrained one."""
     torch.manual_seed(7)
-    BertModel(
-        BertConfig(**{name: value for name, value in ENCODER.items() if name != "model_type"})
-    ).save_pretrained(folder)
+    AutoModel.from_config(AutoConfig.for_model(**ENCODER)).save_pretrained(folder)
 
 
 def make_job(backbone: str, sizes: Sequence[int], **changes: Any) -> TrainJob:
     """A short job on the toy tasks; `changes` are fields of the job, its mixture or its selection."""
-    parts: dict[str, dict[str, Any]] = {"mixture": {}, "selection": {}}
-    of_job: dict[str, Any] = {}
-    for name, value in changes.items():
-        owner = next(
-            (part for part, kind in KINDS.items() if name in {field.name for field in fields(kind)}), None
-        )
-        (parts[owner] if owner else of_job)[name] = value
+
+    def changes_of(kind: type) -> dict[str, Any]:
+        names = {field.name for field in fields(kind)} & set(changes)
+        return {name: changes.pop(name) for name in names}
+
     mixture = Mixture(
         tasks=NAMES,
         sizes=tuple(sizes),
@@ -219,8 +222,8 @@ def make_job(backbone: str, sizes: Sequence[int], **changes: Any) -> TrainJob:
         model={"variant": "base", "tasks": list(NAMES), "heads": HEADS, "max_seq_length": MAX_SEQ_LENGTH},
         freeze="embeddings",
         tasks=TASKS,
-        mixture=replace(mixture, **parts["mixture"]),
-        selection=replace(selection, **parts["selection"]),
+        mixture=replace(mixture, **changes_of(Mixture)),
+        selection=replace(selection, **changes_of(Selection)),
         smoothing=0.5,
         batch_size=8,
         gradient_accumulation=1,
@@ -235,7 +238,4 @@ def make_job(backbone: str, sizes: Sequence[int], **changes: Any) -> TrainJob:
         eval_every=None,
         checkpoint_every=None,
     )
-    return replace(job, **of_job)
-
-
-KINDS: dict[str, type] = {"mixture": Mixture, "selection": Selection}
+    return replace(job, **changes)

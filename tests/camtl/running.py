@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from camtl import CaMtlModel, CaMtlOutput, PackedBatch, TokenRows
+from camtl import CaMtlModel, PackedBatch, TokenRows
 from tests.toy import make_rows, padded
 
 LENGTHS, TASK_IDS = [5, 16, 3, 9, 12, 4, 16, 7], [0, 1, 2, 0, 1, 2, 0, 1]
@@ -15,17 +15,16 @@ def make_batch() -> TokenRows:
     return make_rows(LENGTHS, TASK_IDS)
 
 
-def run(model: CaMtlModel, rows: TokenRows, *, pack: bool = False, **packing: Any) -> CaMtlOutput:
+def run(model: CaMtlModel, rows: TokenRows, *, pack: bool = False, **packing: Any) -> Any:
+    """The model's output (`Any`: every field is present, because the rows have labels)."""
     batch = {"packed": PackedBatch.pack(rows, **packing)} if pack else padded(rows)
-    output: CaMtlOutput = model(**batch, labels=rows.labels_by_task(model.config.tasks))
-    return output
+    return model(**batch, labels=rows.labels_by_task(model.config.tasks))
 
 
-def run_backward(model: CaMtlModel, rows: TokenRows, **options: Any) -> CaMtlOutput:
+def run_backward(model: CaMtlModel, rows: TokenRows, **options: Any) -> Any:
     """Runs the model and computes all gradients anew."""
     model.zero_grad()
     output = run(model, rows, **options)
-    assert output.loss is not None
     output.loss.backward()
     return output
 
@@ -33,7 +32,6 @@ def run_backward(model: CaMtlModel, rows: TokenRows, **options: Any) -> CaMtlOut
 def row_logits(model: CaMtlModel, rows: TokenRows, **options: Any) -> list[Tensor]:
     """Logits of each row, in batch order."""
     logits = run(model, rows, **options).logits
-    assert logits is not None
     remaining = {name: list(values.detach()) for name, values in logits.items()}
     return [remaining[model.config.tasks[task]].pop(0) for task in rows.task_ids]
 

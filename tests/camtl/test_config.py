@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from camtl import CaMtlConfig, HeadSpec
-from tests.toy import HEADS, NAMES, make_config
+from tests.toy import HEADS, NAMES, make_config, make_model
 
 
 def switches(config: CaMtlConfig) -> tuple[bool, bool, str, str]:
@@ -70,8 +70,9 @@ def test_dropout_replaces_the_encoders_own_only_if_it_is_set() -> None:
         ({"task_embedding_size": 0}, "task_embedding_size=0 must be at least 1"),
         ({"backbone_config": None}, r"build it with CaMtlModel\.from_backbone"),
         ({"attention_blocks": 17}, "attention_blocks=17 is more than max_seq_length=16"),
+        ({"bottleneck_reduction": 33}, "=33 leaves nothing of the backbone's hidden size 32"),
     ],
 )
 def test_a_contradictory_shape_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        make_config(**changes).encoder_config()
+        make_model(**changes)

@@ -32,7 +32,7 @@ def test_parameters_are_counted_against_a_model_per_task() -> None:
 @pytest.mark.parametrize("family", ENCODERS)
 @pytest.mark.parametrize("variant", ["base", "large", "none"])
 def test_the_parts_add_up_to_the_model(family: str, variant: str) -> None:
-    model = make_model(variant, backbone_config={**ENCODERS[family], "model_type": family})
+    model = make_model(variant, backbone_config=ENCODERS[family])
     freeze(model, "bottom_half")
     table = parameter_table(model)
     counted = count_parameters(model)

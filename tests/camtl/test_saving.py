@@ -27,8 +27,7 @@ def train_one_step(backbone: str, what: str = "bottom_half", variant: str = "bas
 
 @pytest.mark.parametrize("family", ENCODERS)
 def test_a_saved_model_loads_bit_for_bit_and_the_auto_classes_know_it(family: str, tmp_path: Path) -> None:
-    backbone = {**ENCODERS[family], "model_type": family}
-    model = make_model("large", task_embedding_size=12, backbone_config=backbone)
+    model = make_model("large", task_embedding_size=12, backbone_config=ENCODERS[family])
     model.save_pretrained(tmp_path)
     assert isinstance(AutoConfig.from_pretrained(tmp_path), CaMtlConfig)
     for loaded in (CaMtlModel.from_pretrained(tmp_path), AutoModel.from_pretrained(tmp_path)):
