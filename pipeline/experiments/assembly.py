@@ -71,12 +71,9 @@ def load_data(settings: Settings, tasks: tuple[Task, ...]) -> Data:
 
 
 def build_job(settings: Settings, tasks: tuple[Task, ...], sizes: tuple[int, ...] = ()) -> TrainJob:
-    """Returns the training job.
+    """Returns the training job of `tasks`, in the order of their ids.
 
-    Args:
-        settings: Of the run.
-        tasks: In the order of their ids.
-        sizes: Training rows of each task, [T]. Empty before the data is read; the job then has 0 steps.
+    `sizes` holds the training rows of each task, [T]. It is empty before the data is read; the job then has 0 steps.
 
     Raises:
         ValueError: Settings contradict each other or the tasks.

@@ -28,10 +28,9 @@ Evals = Mapping[str, Mapping[str, pa.Table]]
 
 
 def model_folder(folder: str | Path) -> Path:
-    """Returns the folder of the weights: `folder` itself, or `model/` in a run directory.
+    """Returns the folder of the weights: `model/` in a run directory, or `folder` itself.
 
-    Raises:
-        ValueError: Neither contains a CA-MTL model.
+    Raises ValueError if neither contains a CA-MTL model.
     """
     for candidate in (Path(folder) / "model", Path(folder)):
         if (candidate / "config.json").is_file():
@@ -42,15 +41,10 @@ def model_folder(folder: str | Path) -> Path:
 
 
 def evaluate_model(folder: str | Path, settings: Settings) -> dict[str, Any]:
-    """Scores a saved model on the evaluation splits of its tasks.
+    """Scores the model of a run directory or model folder on the evaluation splits of its tasks.
 
-    Args:
-        folder: Run directory or model folder.
-        settings: `data` has the source of the rows, and `data.tasks`, if set, a part of the model's tasks; `cluster`
-            the number of workers; `train.precision` the precision.
-
-    Returns:
-        {"average", "tasks", "majority"}: scores on the 0–100 scale.
+    Of `settings` it uses `data` (`data.tasks`, if set, is a part of the model's tasks), `cluster` and
+    `train.precision`. Returns {"average", "tasks", "majority"}: scores on the 0–100 scale.
 
     Raises:
         ValueError: There is no model, or a task that it was not trained on.

@@ -35,13 +35,8 @@ def check_parent(run: RunSettings, kind: str) -> Path:
 def open_parent(run: RunSettings, config: Mapping[str, Any], tags: Mapping[str, str]) -> str:
     """Creates or resumes the parent's folder and MLflow run; returns the id of the latter.
 
-    Args:
-        run: Has the parent's name.
-        config: Settings that are stored, {section: {name: value}}.
-        tags: Of a new MLflow run.
-
-    Raises:
-        ValueError: The tracking server does not answer.
+    `config`, {section: {name: value}}, is stored in the folder; a new MLflow run gets `tags`. Raises ValueError if the
+    tracking server does not answer.
     """
     folder = Path(run.output_dir) / run.name
     if run.resume is not None:

@@ -24,11 +24,7 @@ def train_seeds(settings: Settings, show: Callable[[str], None] = print) -> tupl
     """Trains one configuration with each of `run.seeds`, or resumes such a group (`run.resume`).
 
     The runs are called `<name>-seed-<seed>` and lie in the folder `<name>`. A resumed group may have more seeds. Its
-    finished seeds are not trained again, an interrupted one continues from its last checkpoint.
-
-    Args:
-        settings: With absolute paths; `run.seed` is not used.
-        show: Receives progress lines.
+    finished seeds are not trained again, an interrupted one continues from its last checkpoint. `run.seed` is not used.
 
     Returns:
         The runs in the order of `run.seeds`, and the paths of the report.
@@ -44,15 +40,13 @@ def train_seeds(settings: Settings, show: Callable[[str], None] = print) -> tupl
             "start another group with --run.name"
         )
     members = [_with_seed(settings, seed, folder) for seed in seeds]
-    finished = {one.run.seed for one in members if (folder / one.run.name / RESULTS).is_file()}
-    for one in members:
-        if one.run.seed not in finished:
-            check_training(resume_child(one))
-            break
+    unfinished = [one for one in members if not (folder / one.run.name / RESULTS).is_file()]
+    if unfinished:
+        check_training(resume_child(unfinished[0]))
     parent = open_parent(run, asdict(settings), {"seeds": " ".join(map(str, seeds))})
     with Tracker(run.tracking_uri, parent) as tracker:
         for number, one in enumerate(members, 1):
-            if one.run.seed in finished:
+            if one not in unfinished:
                 show(f"seed {one.run.seed}: trained before")
             else:
                 show(f"seed {one.run.seed}: {number} of {len(members)}")
@@ -87,6 +81,4 @@ def _spreads(group: Group) -> dict[str, float]:
     scores = score_frame([group])
     scores.index = ["/".join(filter(None, row)) for row in scores.index]
     means, deviations = scores.mean(axis=1), scores.std(axis=1).dropna()
-    return {f"mean/{name}": float(value) for name, value in means.items()} | {
-        f"deviation/{name}": float(value) for name, value in deviations.items()
-    }
+    return means.add_prefix("mean/").to_dict() | deviations.add_prefix("deviation/").to_dict()

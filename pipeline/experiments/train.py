@@ -33,8 +33,7 @@ from pipeline.training.evaluation import majority
 def check_training(settings: Settings) -> tuple[tuple[Task, ...], CaMtlModel]:
     """Checks that the run can be trained, writes nothing, and connects to Ray at the end.
 
-    Returns:
-        The tasks, and the model without weights.
+    Returns the tasks, and the model without weights.
 
     Raises:
         ValueError: A mistake in the settings or the data, in one line.
@@ -57,16 +56,10 @@ def train(
     tags: Mapping[str, str] | None = None,
     scored: OnScores | None = None,
 ) -> dict[str, Any]:
-    """Runs a training.
+    """Runs a training; the settings have absolute paths.
 
-    Args:
-        settings: With absolute paths.
-        show: Receives progress lines.
-        tags: Of a new MLflow run.
-        scored: Receives each evaluation; called by one thread at a time.
-
-    Returns:
-        The content of `results.json`, and `majority`, each task's scores of a constant answer.
+    `show` receives progress lines, a new MLflow run gets `tags`, and `scored` receives each evaluation from one thread
+    at a time. Returns the content of `results.json`, and `majority`, each task's scores of a constant answer.
 
     Raises:
         ValueError: A mistake in the settings or the data, in one line; nothing was trained.

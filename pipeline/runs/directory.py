@@ -47,10 +47,7 @@ def run_paths(settings: Settings) -> RunPaths:
 
 
 def validate_run(settings: Settings) -> Path:
-    """Checks that the run can be created or resumed; writes nothing.
-
-    Returns:
-        The run directory.
+    """Checks that the run can be created or resumed; writes nothing. Returns the run directory.
 
     Raises:
         ValueError: the directory exists without `run.resume` or `run.overwrite`, there is no run to resume, the
@@ -96,11 +93,7 @@ def _validate_resume(run_dir: Path, resume: str) -> None:
 def create_or_resume_run(settings: Settings, tags: Mapping[str, str] | None = None) -> tuple[Path, str]:
     """Creates or resumes the run directory and its MLflow run; a new MLflow run gets `tags`.
 
-    Returns:
-        The run directory and the MLflow run's id.
-
-    Raises:
-        ValueError: as `validate_run`.
+    Returns the run directory and the MLflow run's id; raises ValueError as `validate_run`.
     """
     run_dir, run = validate_run(settings), settings.run
     try:

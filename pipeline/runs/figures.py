@@ -15,12 +15,8 @@ from pipeline.runs.plotting import COLOURS, INK, STYLES, save_figure, style_axes
 def mix_figure(mix: pa.Table, path: str) -> None:
     """Draws sampling weight, mean uncertainty and share of the trained rows of every task over the steps.
 
-    Args:
-        mix: columns `step`, `task`, `weight`, `mean_uncertainty` (NaN where a task had no candidates) and `trained`,
-            a row for every step and task.
-
-    Raises:
-        ValueError: the table has no rows.
+    `mix` has a row for every step and task, with the columns `step`, `task`, `weight`, `mean_uncertainty` (NaN where
+    a task had no candidates) and `trained`. Raises ValueError without rows.
     """
     if mix.num_rows == 0:
         raise ValueError("the mix has no steps to draw")
@@ -67,9 +63,7 @@ def scores_figure(results: Mapping[str, Any], majority: Mapping[str, Mapping[str
     """Draws each task's score, the mean of its metrics, beside the score of the best constant answer.
 
     `results` is the content of `results.json`, `majority` holds {task: {metric: value}} of the constant answer.
-
-    Raises:
-        ValueError: there are no tasks.
+    Raises ValueError without tasks.
     """
     scores = {task: _mean(metrics) for task, metrics in results["tasks"].items()}
     if not scores:

@@ -22,8 +22,7 @@ MIRROR, RUN_ID = "run", ".mlflow_run_id"
 def find_mirror(address: str) -> "Mirror | None":
     """The mirror in a run's folder in storage; None where the address is a local run directory.
 
-    Raises:
-        ValueError: no run is stored at the URI, or it cannot be reached.
+    Raises ValueError if no run is stored at the URI, or if it cannot be reached.
     """
     mirror = Mirror(join_path(address, MIRROR))
     if is_uri(address):
@@ -61,11 +60,7 @@ class Mirror:
             self.put(run_dir, [EVENTS])
 
     def read(self, name: str) -> str:
-        """The text of a file.
-
-        Raises:
-            ValueError: the file does not exist, or storage cannot be reached.
-        """
+        """The text of a file; raises ValueError if it does not exist or storage cannot be reached."""
         fs, root = open_filesystem(self.root)
         try:
             with fs.open_input_stream(f"{root}/{name}") as stream:

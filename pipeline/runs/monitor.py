@@ -26,12 +26,9 @@ class RunMonitor:
     """Shows and logs every chunk of records once, even if a resumed run writes it again; a context manager.
 
     Attributes:
-        run_dir: run directory.
         tasks: the run's tasks, in the order of their ids.
-        max_steps: last step of the run.
         tracker: receives the metrics. It ignores steps that it has logged, so it also gets the chunks up to
             `from_step`: the earlier run may have ended before it sent them.
-        show: receives progress lines.
         from_step: last step that an earlier run has shown.
         store: polled for scores of asynchronous evaluations.
         on_scores: receives the scores of inline evaluations after `from_step`.
@@ -103,42 +100,43 @@ class RunMonitor:
                 return
             step = self._logged_step = summary["last_step"]
             self._rows_trained += summary["rows_trained"]
-            self.tracker.log_metrics(metrics_of(summary, mix, self.tasks), step)
+            metrics = metrics_of(summary, mix, self.tasks)
+            self.tracker.log_metrics(metrics, step)
             self.tracker.flush()
             if step > self.from_step:
-                self.show(self._format_progress(summary, mix))
+                self.show(self._format_progress(step, metrics))
                 if scores := summary["scores"]:
                     self.show(_format_scores(step, scores))
                     if self.on_scores is not None:
                         self.on_scores(step, scores["average"], self._rows_trained)
 
-    def _format_progress(self, summary: dict[str, Any], mix: pa.Table) -> str:
-        step, seconds = summary["last_step"], summary["seconds"]
+    def _format_progress(self, step: int, metrics: dict[str, float]) -> str:
         elapsed = time.monotonic() - self._started
         left = int((self.max_steps - step) * elapsed / (step - self.from_step))
-        trained = _by_task(mix, "trained", self.tasks).sum(0)
-        shares = 100 * trained / max(1.0, trained.sum())
+        shares = " ".join(f"{task} {metrics[f'sampler/trained_share/{task}']:.0%}" for task in self.tasks)
         return (
-            f"step {step}/{self.max_steps}  loss {_mean_loss(summary):.3f}  "
-            f"{summary['rows_trained'] / seconds:.0f} rows/s  "
-            f"waiting {100 * summary['seconds_waited'] / seconds:.1f}%  left {left // 60}:{left % 60:02d}  | "
-            + " ".join(f"{task} {share:.0f}%" for task, share in zip(self.tasks, shares, strict=True))
+            f"step {step}/{self.max_steps}  loss {metrics['train/loss']:.3f}  "
+            f"{metrics['perf/rows_per_second']:.0f} rows/s  waiting {metrics['perf/data_wait_fraction']:.1%}  "
+            f"left {left // 60}:{left % 60:02d}  | {shares}"
         )
 
 
 def metrics_of(summary: dict[str, Any], mix: pa.Table, tasks: Sequence[str]) -> dict[str, float]:
     """MLflow's metrics of a chunk: means over its steps, and the scores of its evaluation."""
+    losses = zip(summary["loss_sums"], summary["loss_rows"], strict=True)
     metrics = {
-        "train/loss": _mean_loss(summary),
+        "train/loss": float(np.mean([total / rows for total, rows in losses if rows])),  # mean over tasks
         "perf/rows_per_second": summary["rows_trained"] / summary["seconds"],
         "perf/data_wait_fraction": summary["seconds_waited"] / summary["seconds"],
         "perf/padding_fraction": 1 - summary["tokens_real"] / summary["tokens_computed"],
     }
-    trained = _by_task(mix, "trained", tasks).sum(0)
-    weights, uncertainties = _by_task(mix, "weight", tasks), _by_task(mix, "mean_uncertainty", tasks)
+    weights, uncertainties, trained = (  # [steps, T]
+        mix[column].to_numpy().astype(np.float64).reshape(-1, len(tasks))
+        for column in ("weight", "mean_uncertainty", "trained")
+    )
     for index, task in enumerate(tasks):
         metrics[f"sampler/weight/{task}"] = float(weights[:, index].mean())
-        metrics[f"sampler/trained_share/{task}"] = float(trained[index] / max(1.0, trained.sum()))
+        metrics[f"sampler/trained_share/{task}"] = float(trained[:, index].sum() / max(1.0, trained.sum()))
         uncertainty = uncertainties[np.isfinite(uncertainties[:, index]), index]
         if len(uncertainty):
             metrics[f"sampler/uncertainty/{task}"] = float(uncertainty.mean())
@@ -149,27 +147,12 @@ def metrics_of(summary: dict[str, Any], mix: pa.Table, tasks: Sequence[str]) -> 
 
 def scores_as_metrics(scores: dict[str, Any]) -> dict[str, float]:
     """MLflow's metrics of an evaluation."""
-    metrics = {
-        f"eval/{task}/{name}": value
-        for task, values in scores["tasks"].items()
-        for name, value in values.items()
-    }
+    tasks = scores["tasks"].items()
+    metrics = {f"eval/{task}/{name}": value for task, values in tasks for name, value in values.items()}
     return {**metrics, "eval/average": scores["average"]}
 
 
-def _by_task(mix: pa.Table, column: str, tasks: Sequence[str]) -> np.ndarray:
-    """A column of `mix.parquet` as [steps, T]."""
-    return mix[column].to_numpy().astype(np.float64).reshape(-1, len(tasks))
-
-
 def _format_scores(step: int, scores: dict[str, Any]) -> str:
-    means = "  ".join(
-        f"{task} {np.mean(list(values.values())):.1f}" for task, values in scores["tasks"].items()
-    )
+    tasks = scores["tasks"].items()
+    means = "  ".join(f"{task} {np.mean(list(values.values())):.1f}" for task, values in tasks)
     return f"evaluated at step {step}: average {scores['average']:.2f}  | {means}"
-
-
-def _mean_loss(summary: dict[str, Any]) -> float:
-    """Mean over tasks of the mean loss of their rows."""
-    losses = zip(summary["loss_sums"], summary["loss_rows"], strict=True)
-    return float(np.mean([total / rows for total, rows in losses if rows]))

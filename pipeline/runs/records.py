@@ -50,18 +50,14 @@ def write_chunk(run_dir: str | Path, records: Sequence[Records], tasks: Sequence
     root = Path(run_dir) / CHUNKS
     root.mkdir(parents=True, exist_ok=True)
     first = records[0]
-    unfinished = Path(tempfile.mkdtemp(prefix=".writing-", dir=root))
-    try:
-        _write_files(unfinished, records, np.array(tasks))
-    except OSError:
-        shutil.rmtree(unfinished, ignore_errors=True)  # frees space on a full disk
-        raise
-    for chunk in list_chunks(run_dir):
-        if int(chunk.name) > first.resumed_at and int(chunk.name) >= first.first_step:
-            replaced = root / f".replaced-{chunk.name}"
-            os.rename(chunk, replaced)
-            shutil.rmtree(replaced)
-    os.rename(unfinished, root / f"{first.last_step:09d}")
+    with tempfile.TemporaryDirectory(prefix=".writing-", dir=root) as unfinished:  # an error frees its space
+        _write_files(Path(unfinished), records, np.array(tasks))
+        for chunk in list_chunks(run_dir):
+            if int(chunk.name) > first.resumed_at and int(chunk.name) >= first.first_step:
+                replaced = root / f".replaced-{chunk.name}"
+                os.rename(chunk, replaced)
+                shutil.rmtree(replaced)
+        os.rename(unfinished, root / f"{first.last_step:09d}")
 
 
 def _write_files(folder: Path, records: Sequence[Records], tasks: NDArray[np.str_]) -> None:

@@ -31,18 +31,11 @@ def write_results(
     seed: int,
     baseline: Mapping[str, Mapping[str, float]],
 ) -> dict[str, Any]:
-    """Writes all results into the run directory; safe to repeat after an OSError.
+    """Writes all results into the run directory and returns the content of `results.json`.
 
-    Args:
-        run_dir: run directory with records.
-        tasks: the run's tasks, in the order of their ids.
-        best: folder of the best checkpoint, and the metrics that were reported with it.
-        rows_available: prepared training rows of each task.
-        seed: seed of the run.
-        baseline: each task's scores of a constant answer.
-
-    Returns:
-        The content of `results.json`.
+    Safe to repeat after an OSError. `best` is the folder of the best checkpoint and the metrics that were reported
+    with it, `rows_available` the prepared training rows of each task, `baseline` each task's scores of a constant
+    answer.
     """
     checkpoint, reported = best
     mix, rows = merge_chunks(run_dir, "mix.parquet"), merge_chunks(run_dir, "rows.parquet")
@@ -86,11 +79,7 @@ def count_rows(
 ) -> dict[str, dict[str, Any]]:
     """Counts each task's rows in a run. A row counts each time it occurs, except in the `distinct` columns.
 
-    Args:
-        mix: `mix.parquet`.
-        rows: `rows.parquet`.
-        rows_available: {task: prepared training rows}, for every task of the run.
-        scored: whether candidates were scored; without selection none are.
+    `rows_available` has every task of the run. Without selection, no candidates are `scored`.
 
     Returns:
         {task: {column: value}}, with the columns
@@ -125,11 +114,7 @@ def count_rows(
 def summarize(
     summaries: Sequence[Mapping[str, Any]], counts: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Totals and rates of a run.
-
-    Args:
-        summaries: of all chunks, in the order of steps.
-        counts: as `count_rows` returns them.
+    """Totals and rates of a run, from the summaries of all chunks in the order of steps and from `count_rows`.
 
     Returns:
         `steps`;

@@ -21,7 +21,6 @@ from transformers import AutoTokenizer
 
 from camtl import CaMtlModel
 
-CODE_PATHS = tuple(str(pathlib.Path(__file__).parents[2] / package) for package in ("camtl", "pipeline"))
 SIGNATURE = ModelSignature(
     inputs=Schema(
         [
@@ -44,11 +43,9 @@ class Predictor:
         self.tokenizer = AutoTokenizer.from_pretrained(model_dir)
 
     def predict(self, rows: pd.DataFrame, params: Mapping[str, Any] | None = None) -> pd.DataFrame:
-        """Classifies or rates every row.
+        """Classifies or rates every row: columns `task` and `text`, and `text_pair` for tasks with two texts.
 
-        Args:
-            rows: columns `task` and `text`, and `text_pair` for tasks with two texts.
-            params: required by MLflow's interface; not used.
+        MLflow's interface requires `params`.
 
         Returns:
             With the index of `rows`: `label`, the name of the most probable class (None for a regression task), and
@@ -76,12 +73,12 @@ class Predictor:
                 f"task {task!r} is a {head.kind} task, whose rows have other inputs than `text` and `text_pair`; "
                 f"choose a {' or '.join(SERVED)} task"
             )
-        pairs = rows.get("text_pair")
-        if pairs is not None and pairs.notna().any() and pairs.isna().any():
+        pairs = rows["text_pair"].dropna().tolist() if "text_pair" in rows else []
+        if 0 < len(pairs) < len(rows):
             raise ValueError(f"task {task!r}: some rows have a text_pair and others have none")
         encoded = self.tokenizer(
             rows["text"].tolist(),
-            pairs.tolist() if pairs is not None and pairs.notna().all() else None,
+            pairs or None,
             truncation="longest_first",
             max_length=config.max_seq_length,
             padding="longest",
@@ -99,15 +96,20 @@ class Predictor:
 
 def save_pyfunc(model_dir: str, path: str, task_names: Sequence[str], logged: LoggedModel) -> None:
     """Writes a model folder into the new folder `path` in MLflow's format; `logged` is its entry at the server."""
+    root = pathlib.Path(__file__).parents[2]
+    packages = ("mlflow", "torch", "transformers", "safetensors", "numpy", "pandas")
+    # Package indexes carry no builds with a local part ("2.13.0+cpu").
+    versions = [importlib.metadata.version(name).partition("+")[0] for name in packages]
     with warnings.catch_warnings():  # an input example would make MLflow run the model
         warnings.filterwarnings("ignore", message=".*input example.*")
         mlflow.pyfunc.save_model(
             path,
             loader_module=__name__,
             data_path=model_dir,
-            code_paths=list(CODE_PATHS),
+            code_paths=[str(root / "camtl"), str(root / "pipeline")],
             signature=SIGNATURE,
-            pip_requirements=_requirements(),  # without them MLflow starts a process to infer them
+            # Without requirements, MLflow starts a process to infer them.
+            pip_requirements=[f"{name}=={version}" for name, version in zip(packages, versions, strict=True)],
             metadata={"tasks": list(task_names)},
             mlflow_model=Model(
                 artifact_path=logged.artifact_location,
@@ -118,12 +120,4 @@ def save_pyfunc(model_dir: str, path: str, task_names: Sequence[str], logged: Lo
         )
 
 
-def _requirements() -> list[str]:
-    """The packages that a served model needs, at the versions of this environment."""
-    packages = ("mlflow", "torch", "transformers", "safetensors", "numpy", "pandas")
-    # Package indexes carry no builds with a local part ("2.13.0+cpu").
-    return [f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in packages]
-
-
-def _load_pyfunc(data_path: str) -> Predictor:
-    return Predictor(data_path)
+_load_pyfunc = Predictor  # MLflow calls it with the path of the model folder

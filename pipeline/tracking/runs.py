@@ -23,23 +23,15 @@ def check_tracking(tracking_uri: str) -> None:
 
 
 def start_run(
-    tracking_uri: str,
-    experiment: str,
-    run_name: str,
-    parameters: Mapping[str, Any],
-    tags: Mapping[str, str],
+    tracking_uri: str, experiment: str, run_name: str, parameters: Mapping[str, Any], tags: Mapping[str, str]
 ) -> str:
-    """Creates a run and logs its parameters.
+    """Creates a run and logs its parameters; returns the run's id.
 
     Args:
         tracking_uri: a server (`http://…`) or a database (`sqlite:////absolute/path.db`).
         experiment: created if it does not exist. With SQLite its artifacts go to `mlartifacts/` beside the database.
-        run_name: display name.
         parameters: nested settings; `{"data": {"tasks": […]}}` becomes the parameter `data.tasks`.
         tags: added to MLflow's own (user, script, git commit); `mlflow.parentRunId` makes the run a child.
-
-    Returns:
-        The run's id.
 
     Raises:
         ValueError: as `check_tracking`, or the experiment was deleted.
@@ -47,12 +39,10 @@ def start_run(
     with one_line_errors(tracking_uri):
         check_reachable(tracking_uri)
         client = MlflowClient(tracking_uri)
-        all_tags = {
-            sanitize_name(key): shorten(redact(value), TAG_LENGTH)
-            for key, value in resolve_tags(tags).items()
-        }
+        every_tag = resolve_tags(tags).items()
+        run_tags = {sanitize_name(key): shorten(redact(value), TAG_LENGTH) for key, value in every_tag}
         experiment_id = _experiment_id(client, tracking_uri, experiment)
-        run_id: str = client.create_run(experiment_id, run_name=run_name, tags=all_tags).info.run_id
+        run_id: str = client.create_run(experiment_id, run_name=run_name, tags=run_tags).info.run_id
         values = [Param(sanitize_name(key), value) for key, value in flatten(parameters).items()]
         for start in range(0, len(values), PARAMETERS_PER_BATCH):
             client.log_batch(run_id, params=values[start : start + PARAMETERS_PER_BATCH])

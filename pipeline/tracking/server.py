@@ -24,15 +24,14 @@ def request_limits(timeout: int, *, retries: int = 0) -> Iterator[None]:
     """Limits MLflow's requests, which it would retry for minutes, and silences its output.
 
     MLflow prints stack traces and, at the end of a run, the server's URI with its password. It reads these
-    environment variables at every request; its client has no arguments for them.
-    `timeout` is in seconds.
+    environment variables at every request; its client has no arguments for them. `timeout` is in seconds.
     """
     limits = {
         "MLFLOW_HTTP_REQUEST_TIMEOUT": str(timeout),
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": str(retries),
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     }
-    previous = {name: os.environ.get(name) for name in limits}
+    previous = {name: os.environ[name] for name in limits if name in os.environ}
     mlflow_logger = logging.getLogger("mlflow")
     level = mlflow_logger.level
     os.environ.update(limits)
@@ -41,10 +40,9 @@ def request_limits(timeout: int, *, retries: int = 0) -> Iterator[None]:
         yield
     finally:
         mlflow_logger.setLevel(level)
-        for name, value in previous.items():
+        for name in limits:
             os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
+        os.environ.update(previous)
 
 
 @contextlib.contextmanager
@@ -85,11 +83,7 @@ def is_sqlite(tracking_uri: str) -> bool:
 
 
 def sqlite_path(tracking_uri: str) -> pathlib.Path:
-    """The absolute path in an SQLite URI.
-
-    Raises:
-        ValueError: the URI names no file.
-    """
+    """The absolute path in an SQLite URI; raises ValueError without one."""
     path = make_url(tracking_uri).database
     if not path or path == ":memory:":
         raise ValueError("the URI names no file")

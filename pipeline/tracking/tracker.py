@@ -60,9 +60,7 @@ class Tracker:
         and is ignored, because MLflow would keep both values. NaN and infinity are ignored too: SQL stores infinity as
         1.8e308, which flattens the rest of the curve.
         """
-        timestamp = int(
-            time.time() * 1000
-        )  # fixed here, so that MLflow recognises a batch that is sent twice
+        timestamp = int(time.time() * 1000)  # MLflow recognises a batch that is sent twice by it
         for key, value in metrics.items():
             name = sanitize_name(key)
             if step <= self._last_steps.get(name, -1):
@@ -72,28 +70,21 @@ class Tracker:
                 self._metrics.append((name, float(value), timestamp, step))
 
     def log_artifact(self, path: str) -> None:
-        """Sends a file to the root of the run's artifacts, now or when the server is back.
-
-        Raises:
-            FileNotFoundError: the file does not exist.
-        """
+        """Sends a file, which must exist, to the root of the run's artifacts, now or when the server is back."""
         if not os.path.isfile(path):
             raise FileNotFoundError(f"no file {path} to log as an artifact")
         self._uploads.append(functools.partial(self._send_artifact, os.path.abspath(path)))
         self.flush()
 
     def log_model(self, model_dir: str, task_names: Sequence[str], save_model: SaveModel) -> None:
-        """Logs a model folder as a model that can be registered, now or when the server is back.
+        """Logs a model folder, which must exist, as a model that can be registered, now or when the server is back.
 
         `save_model` writes the folder in MLflow's format (`pipeline.serving.pyfunc.save_pyfunc`).
-
-        Raises:
-            FileNotFoundError: the folder does not exist.
         """
         if not os.path.isdir(model_dir):
             raise FileNotFoundError(f"no folder {model_dir} to log as a model")
-        send = functools.partial(self._send_model, os.path.abspath(model_dir), tuple(task_names), save_model)
-        self._uploads.append(send)
+        path, names = os.path.abspath(model_dir), tuple(task_names)
+        self._uploads.append(functools.partial(self._send_model, path, names, save_model))
         self.flush()
 
     def flush(self) -> bool:
@@ -114,8 +105,7 @@ class Tracker:
     def finish(self, status: str) -> bool:
         """Sends the buffers, waiting for a server that is down, and closes the run as FINISHED, FAILED or KILLED.
 
-        Returns:
-            Whether everything was sent and the run closed.
+        Returns whether everything was sent and the run closed.
         """
         end_time = int(time.time() * 1000)
         patience = LAST_WAIT if status == "FINISHED" else SHORT_LAST_WAIT
@@ -148,10 +138,10 @@ class Tracker:
                 client = MlflowClient(self.tracking_uri)
                 self._send_metrics(client, until)
             while self._uploads and time.monotonic() < until:
-                with request_limits(FLUSH_TIMEOUT):
-                    client.get_run(
-                        self.run_id
-                    )  # fails early while the server is down: an upload may take longer
+                with request_limits(
+                    FLUSH_TIMEOUT
+                ):  # fails early: an upload to a server that is down takes long
+                    client.get_run(self.run_id)
                 upload = self._uploads.pop(0)
                 try:
                     with request_limits(UPLOAD_TIMEOUT):

@@ -21,9 +21,7 @@ from pipeline.errors import first_line
 from pipeline.sampling.state import SamplerState
 
 MODEL, OPTIMIZER, STATE, MANIFEST = "model", "optimizer.pt", "state.json", "manifest.json"
-NOT_EVALUATED = (
-    -101.0
-)  # stands for a missing average and sorts below every average: metrics lie in -100 to 100
+NOT_EVALUATED = -101.0  # a missing average, which sorts below every other: metrics lie in -100 to 100
 
 
 class DamagedCheckpointError(ValueError):
@@ -67,10 +65,7 @@ def load_checkpoint(
     schedule: LambdaLR,
     fingerprint: dict[str, Any],
 ) -> SamplerState:
-    """Restores model, optimizer and schedule in place.
-
-    Returns:
-        The saved sampler state.
+    """Restores model, optimizer and schedule in place; returns the saved sampler state.
 
     Raises:
         ValueError: the state file cannot be read, or its fingerprint differs (the message lists the differences).

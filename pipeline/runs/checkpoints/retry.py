@@ -14,10 +14,8 @@ Result = TypeVar("Result")
 def retry_io(action: Callable[[], Result], what: str, log: Callable[[str], object]) -> Result:
     """Retries transient I/O errors (full disk, unreachable store) for up to ten minutes.
 
-    Args:
-        action: safe to repeat after it failed half-way.
-        what: description for messages, such as "storing ...".
-        log: receives a line when the action succeeds late.
+    The action is safe to repeat after it failed half-way. `what` describes it in messages, such as "storing ...";
+    `log` receives a line if it succeeds late.
 
     Raises:
         ValueError: the action failed for ten minutes.

@@ -50,9 +50,7 @@ class StoredCheckpoint:
     """A checkpoint in the store.
 
     Attributes:
-        name: name of its folder.
-        path: path of its folder in the store's file system.
-        step: step after which it was saved.
+        path: path of its folder `name` in the store's file system.
         metrics: metrics that were reported with it, updated by late scores.
         problem: what the file listing shows to be wrong; empty for a complete checkpoint.
     """
@@ -119,11 +117,7 @@ class CheckpointStore:
 
     @contextlib.contextmanager
     def open_verified(self, stored: StoredCheckpoint) -> Iterator[Path]:
-        """Yields a local folder with the checkpoint, every file verified.
-
-        Raises:
-            DamagedCheckpointError: the checkpoint differs from what was saved.
-        """
+        """Yields a local folder with the checkpoint, every file verified (see `verify`)."""
         # The processes of a node share one copy of a bucket's checkpoint; the last one to leave removes it.
         with self.as_checkpoint(stored).as_directory() as folder:
             verify(Path(folder))
@@ -204,15 +198,14 @@ class CheckpointStore:
 
     def late_scores(self) -> dict[str, dict[str, Any]]:
         """{checkpoint name: scores of `put_scores`}."""
-        selector = FileSelector(f"{self._path}/{SCORES}", allow_not_found=True)
         return {
             info.base_name.removesuffix(".json"): json.loads(self._read(info.path))
-            for info in self._fs.get_file_info(selector)
+            for info in self._list(f"/{SCORES}")
             if info.base_name.endswith(".json")
         }
 
-    def _list(self, *, recursive: bool = False) -> list[FileInfo]:
-        selector = FileSelector(self._path, allow_not_found=True, recursive=recursive)
+    def _list(self, folder: str = "", *, recursive: bool = False) -> list[FileInfo]:
+        selector = FileSelector(self._path + folder, allow_not_found=True, recursive=recursive)
         return self._fs.get_file_info(selector)
 
     def _read(self, path: str) -> bytes:
