@@ -29,9 +29,6 @@ def test_a_mirror_follows_the_run_through_a_resume(tmp_path: Path) -> None:
     (tmp_path / "storage" / "run" / "records" / "000000008" / "summary.json").unlink()  # as during a copy
     mirror.fetch(tmp_path / "third")
     assert last_step(tmp_path / "third") == 6
-
-
-def test_storage_without_a_run_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"holds no run \(it has no config.yaml\)"):
         Mirror(str(tmp_path / "none")).read("config.yaml")
 

@@ -1,10 +1,11 @@
 """The monitor shows and logs each chunk, event and late score once."""
 
 import shutil
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -19,33 +20,20 @@ SCORES = {"average": 61.5, "tasks": {"a": {"accuracy": 70.0}, "b": {"f1": 50.0, 
 SCORE_METRICS = {"eval/a/accuracy": 70.0, "eval/b/f1": 50.0, "eval/b/accuracy": 56.0, "eval/average": 61.5}
 
 
-class RecordingTracker:
-    """Stands in for a `Tracker`."""
-
-    def __init__(self) -> None:
-        self.metrics: list[tuple[int, str, float]] = []
-        self.flushes = 0
-
-    def log_metrics(self, metrics: dict[str, float], step: int) -> None:
-        self.metrics += [(step, name, value) for name, value in metrics.items()]
-
-    def flush(self) -> None:
-        self.flushes += 1
-
-
 class Watched:
     """A run directory with a monitor and what it has shown and logged."""
 
     def __init__(self, run_dir: Path, **options: Any) -> None:
-        self.run_dir, self.lines, self.tracker = run_dir, list[str](), RecordingTracker()
-        self.monitor = RunMonitor(run_dir, TASKS, 10, self.tracker, self.lines.append, **options)  # type: ignore[arg-type]
+        self.run_dir, self.lines, self.tracker = run_dir, list[str](), Mock()
+        self.monitor = RunMonitor(run_dir, TASKS, 10, self.tracker, self.lines.append, **options)
 
     def write(self, first: int, last: int, **options: Any) -> None:
         write_chunk(self.run_dir, [make_records(first, last, **options)], TASKS)
 
     @property
-    def steps(self) -> list[str]:
-        return [line.split()[1] for line in self.lines]
+    def metrics(self) -> list[tuple[int, str, float]]:
+        logged = [call.args for call in self.tracker.log_metrics.call_args_list]
+        return [(step, name, value) for metrics, step in logged for name, value in metrics.items()]
 
 
 def test_a_chunk_becomes_metrics_of_the_promised_names_and_progress_lines(tmp_path: Path) -> None:
@@ -53,8 +41,8 @@ def test_a_chunk_becomes_metrics_of_the_promised_names_and_progress_lines(tmp_pa
     run = Watched(tmp_path, on_scores=lambda *scores: evaluations.append(scores))
     run.write(1, 5, scores=SCORES)
     run.monitor.poll()
-    assert {step for step, _, _ in run.tracker.metrics} == {5}
-    assert {name: value for _, name, value in run.tracker.metrics} == pytest.approx(
+    assert {step for step, _, _ in run.metrics} == {5}
+    assert {name: value for _, name, value in run.metrics} == pytest.approx(
         {
             "train/loss": 2.0,
             "train/loss/a": 2.0,
@@ -69,7 +57,7 @@ def test_a_chunk_becomes_metrics_of_the_promised_names_and_progress_lines(tmp_pa
             **SCORE_METRICS,
         }
     )
-    assert run.tracker.flushes == 1
+    run.tracker.flush.assert_called_once()
     assert run.lines[0].startswith("step 5/10  loss 2.000  20 rows/s  waiting 25.0%  left 0:0")
     assert run.lines[0].endswith("| a 75% b 25%")
     assert run.lines[1] == "evaluated at step 5: average 61.50  | a 70.0  b 53.0"
@@ -86,11 +74,11 @@ def test_each_chunk_is_shown_once_even_if_a_resumed_run_writes_it_again(tmp_path
     run.write(4, 6, resumed_at=3)
     run.write(7, 8, resumed_at=3)
     run.monitor.poll()
-    assert run.steps == ["3/10", "6/10", "8/10"]
-    assert len(run.tracker.metrics) == len({(step, name) for step, name, _ in run.tracker.metrics})
+    assert [line.split()[1] for line in run.lines] == ["3/10", "6/10", "8/10"]
+    assert len(run.metrics) == len({(step, name) for step, name, _ in run.metrics})
     resumed = Watched(tmp_path, from_step=6)
     resumed.monitor.poll()
-    assert resumed.steps == ["8/10"]
+    assert [line.split()[1] for line in resumed.lines] == ["8/10"]
 
 
 def test_events_and_late_scores_are_shown_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,10 +97,12 @@ def test_events_and_late_scores_are_shown_once(tmp_path: Path, monkeypatch: pyte
         f"checkpoint {failed} could not be evaluated",
         "evaluated at step 4: average 61.50  | a 70.0  b 53.0",
     ]
-    assert {name: value for step, name, value in run.tracker.metrics if step == 4} == SCORE_METRICS
+    assert {name: value for step, name, value in run.metrics if step == 4} == SCORE_METRICS
 
 
-def test_threads_that_poll_at_once_show_a_chunk_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_that_poll_at_once_show_each_chunk_once_and_the_last_before_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     read = monitor_module.read_summary
 
     def read_slowly(chunk: Path) -> dict[str, Any]:
@@ -122,12 +112,12 @@ def test_threads_that_poll_at_once_show_a_chunk_once(tmp_path: Path, monkeypatch
     monkeypatch.setattr(monitor_module, "read_summary", read_slowly)
     run = Watched(tmp_path)
     run.write(1, 3)
-    threads = [threading.Thread(target=run.monitor.poll) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(run.lines) == 1
+    with run.monitor:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda _: run.monitor.poll(), range(4)))
+        assert len(run.lines) == 1
+        run.write(4, 10)
+    assert len(run.lines) == 2
 
 
 def test_a_chunk_that_is_being_replaced_is_shown_later(tmp_path: Path) -> None:
@@ -139,11 +129,4 @@ def test_a_chunk_that_is_being_replaced_is_shown_later(tmp_path: Path) -> None:
     assert run.lines == []
     shutil.move(tmp_path / "aside", chunk / "mix.parquet")
     run.monitor.poll()
-    assert len(run.lines) == 1
-
-
-def test_the_thread_shows_the_last_chunk_before_it_ends(tmp_path: Path) -> None:
-    run = Watched(tmp_path)
-    with run.monitor:
-        run.write(1, 10)
     assert len(run.lines) == 1

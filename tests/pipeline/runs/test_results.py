@@ -11,9 +11,8 @@ ROWS = pa.table({"task": ["a", "a", "b", "b", "a"], "row_id": [1, 1, 1, 2, 11]})
 
 
 def test_totals_are_over_all_chunks_and_tasks() -> None:
-    summaries = [
-        {**(make_records(first, last).summary or {}), "last_step": last} for first, last in ((1, 3), (4, 5))
-    ]
+    parts = (make_records(1, 3), make_records(4, 5))
+    summaries = [{**(part.summary or {}), "last_step": part.last_step} for part in parts]
     counts = {task: {"distinct_rows_trained": 2, "rows_available": 8} for task in "ab"}
     assert summarize(summaries, counts) == pytest.approx(
         {
@@ -29,22 +28,14 @@ def test_totals_are_over_all_chunks_and_tasks() -> None:
     )
 
 
-def test_rows_are_counted_per_task_each_time_and_once() -> None:
-    names = ("available", "drawn", "scored", "trained")
-    counts = count_rows(MIX, ROWS, {"a": 5, "b": 20}, scored=True)
-    assert {task: [counts[task][f"rows_{name}"] for name in names] for task in "ab"} == {
-        "a": [5, 8, 8, 3],
-        "b": [20, 12, 12, 2],
+@pytest.mark.parametrize("scored", [True, False])
+def test_rows_are_counted_per_task_each_time_and_once(scored: bool) -> None:
+    counts = count_rows(MIX, ROWS, {"a": 5, "b": 20, "c": 7}, scored=scored)
+    assert [counts[task].pop("rows_scored") for task in "abc"] == ([8, 12, 0] if scored else [0, 0, 0])
+    columns = "rows_available rows_drawn rows_trained epochs distinct_rows_drawn distinct_rows_trained fraction_of_data"
+    names = columns.split()
+    assert counts == {
+        "a": dict(zip(names, (5, 8, 3, 8 / 5, 5, 2, 2 / 5), strict=True)),
+        "b": dict(zip(names, (20, 12, 2, 12 / 20, 12, 2, 2 / 20), strict=True)),
+        "c": {**dict.fromkeys(names, 0), "rows_available": 7},  # no candidates
     }
-    names = ("epochs", "distinct_rows_drawn", "distinct_rows_trained", "fraction_of_data")
-    assert {task: [counts[task][name] for name in names] for task in "ab"} == {
-        "a": [8 / 5, 5, 2, 2 / 5],
-        "b": [12 / 20, 12, 2, 2 / 20],
-    }
-
-
-def test_without_selection_no_row_is_scored_and_a_task_without_candidates_counts_zero() -> None:
-    counts = count_rows(MIX, ROWS, {"a": 5, "b": 20, "c": 7}, scored=False)
-    assert [counts[task]["rows_scored"] for task in "abc"] == [0, 0, 0]
-    assert counts["c"].pop("rows_available") == 7
-    assert set(counts["c"].values()) == {0}

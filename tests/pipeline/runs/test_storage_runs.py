@@ -39,7 +39,14 @@ def metric_history(home: Path, run_dir: Path, key: str) -> list[tuple[int, float
     return [(point.step, point.value) for point in points]
 
 
-def test_scores_of_asynchronous_evaluations_are_logged_and_decide_the_best(stored: Finished) -> None:
+def assert_same_rows(run_dir: Path, expected: Path) -> None:
+    for name in ("mix.parquet", "rows.parquet"):
+        assert pq.read_table(run_dir / name).equals(pq.read_table(expected / name)), name
+
+
+def test_asynchronous_evaluations_decide_the_best_and_change_no_rows(
+    stored: Finished, ray_run: Finished
+) -> None:
     store = CheckpointStore(str(stored.home / "storage" / "run" / "checkpoints"))
     scored = {one.step: one.average for one in store.checkpoints() if one.average > NOT_EVALUATED}
     assert tuple(scored) == EVALUATED
@@ -51,14 +58,6 @@ def test_scores_of_asynchronous_evaluations_are_logged_and_decide_the_best(store
     curve = metric_history(stored.home, stored.run_dir, "eval/average")
     assert dict(curve) == pytest.approx(scored)
     assert len(curve) == len(scored)
-
-
-def assert_same_rows(run_dir: Path, expected: Path) -> None:
-    for name in ("mix.parquet", "rows.parquet"):
-        assert pq.read_table(run_dir / name).equals(pq.read_table(expected / name)), name
-
-
-def test_asynchronous_evaluation_does_not_change_the_rows(stored: Finished, ray_run: Finished) -> None:
     assert_same_rows(stored.run_dir, ray_run.run_dir)
 
 

@@ -13,6 +13,8 @@ from pipeline.tracking.runs import resume_run, start_run
 from pipeline.tracking.tracker import Tracker
 from tests.mlflow_server import MlflowServer
 
+WRITABLE = r"set run\.tracking_uri to a writable file"
+
 
 def test_nested_settings_become_flat_parameters_many_and_long_ones_too(mlflow_server: MlflowServer) -> None:
     settings = {
@@ -41,21 +43,12 @@ def test_nested_settings_become_flat_parameters_many_and_long_ones_too(mlflow_se
 @pytest.mark.parametrize(
     ("uri", "message"),
     [
-        (
-            "http://me:secret@127.0.0.1:1",
-            r"http://\*\*\*@127.0.0.1:1 .*\(Connection refused\): start the server",
-        ),
+        ("http://me:secret@127.0.0.1:1", r"http://\*\*\*@127.0.0.1:1 .*\(Connection refused\): start the"),
         ("postgresql://me:secret@127.0.0.1:1/mlflow", r"postgresql://\*\*\*@127.0.0.1:1/mlflow .*refused"),
-        (
-            "sqlite:///{folder}/file/mlflow.db",
-            r"/file/mlflow\.db .* set run\.tracking_uri to a writable file",
-        ),
-        ("sqlite:///{folder}", r"MLflow at sqlite:////.* set run\.tracking_uri to a writable file"),
-        ("sqlite:///{folder}/file", r"/file .* set run\.tracking_uri to a writable file"),
-        (
-            "sqlite:////proc/missing/mlflow.db",
-            r"/proc/missing/mlflow\.db .* set run\.tracking_uri to a writable file",
-        ),
+        ("sqlite:///{folder}/file/mlflow.db", rf"/file/mlflow\.db .* {WRITABLE}"),
+        ("sqlite:///{folder}", rf"MLflow at sqlite:////.* {WRITABLE}"),
+        ("sqlite:///{folder}/file", rf"/file .* {WRITABLE}"),
+        ("sqlite:////proc/missing/mlflow.db", rf"/proc/missing/mlflow\.db .* {WRITABLE}"),
     ],
     ids=["server down", "database down", "below a file", "folder", "no database", "read-only folder"],
 )

@@ -29,13 +29,18 @@ def history(tracker: Tracker, key: str) -> list[tuple[int, float]]:
     return sorted((point.step, point.value) for point in points)
 
 
-def test_more_metrics_than_one_request_takes_arrive_once_each(tracker: Tracker) -> None:
+def test_finite_values_arrive_once_each_more_than_one_request_takes_and_forbidden_names_too(
+    tracker: Tracker,
+) -> None:
+    for step, value in enumerate((0.5, math.nan, math.inf, -math.inf, 0.25)):
+        tracker.log_metrics({"sampler/uncertainty/what?": value}, step)
     for step in range(1, 301):
         tracker.log_metrics({f"train/loss/task_{task}": step + task / 10 for task in range(4)}, step)
     assert tracker.flush()
     for task in range(4):
         points = [(step, step + task / 10) for step in range(1, 301)]
         assert history(tracker, f"train/loss/task_{task}") == points
+    assert history(tracker, "sampler/uncertainty/what_") == [(0, 0.5), (4, 0.25)]
 
 
 def test_a_replayed_step_is_logged_once(tracker: Tracker) -> None:
@@ -54,13 +59,6 @@ def test_a_replayed_step_is_logged_once(tracker: Tracker) -> None:
     assert history(tracker, "train/loss") == [(step, 1 / step) for step in range(1, 6)]
     assert history(tracker, "train/loss/rte") == [(3, 1.0), (4, 1.0), (5, 1.0)]
     assert history(tracker, "eval/average") == [(4, 60.0)]
-
-
-def test_values_that_are_not_finite_are_left_out_and_forbidden_names_replaced(tracker: Tracker) -> None:
-    for step, value in enumerate((0.5, math.nan, math.inf, -math.inf, 0.25)):
-        tracker.log_metrics({"sampler/uncertainty/what?": value}, step)
-    assert tracker.flush()
-    assert history(tracker, "sampler/uncertainty/what_") == [(0, 0.5), (4, 0.25)]
 
 
 def test_a_server_that_is_killed_and_comes_back_loses_and_doubles_nothing(

@@ -58,7 +58,7 @@ def overwrite(path: Path) -> None:
     path.write_bytes(b"\0" * path.stat().st_size)
 
 
-def test_checkpoints_are_listed_by_step_with_the_reported_metrics(store: CheckpointStore) -> None:
+def test_checkpoints_are_listed_and_resumed_by_step_with_the_reported_metrics(store: CheckpointStore) -> None:
     assert (store.checkpoints(), store.best()) == ([], None)
     for step, average in ((200, 60.0), (100, 60.0), (1_000_000_000, 40.0)):
         add(store, step, average, freeze="none")
@@ -67,6 +67,8 @@ def test_checkpoints_are_listed_by_step_with_the_reported_metrics(store: Checkpo
     assert best is not None
     assert (best.step, best.average, best.metrics["freeze"]) == (100, 60.0, "none")  # of equals the earliest
     assert step_of(best.name) == 100
+    for last_record, resumed in ((99, None), (100, 100), (999_999_999, 200), (1_000_000_000, 1_000_000_000)):
+        assert newest_intact(store, last_record) == (resumed, [])
 
 
 def test_a_repeated_step_replaces_a_damaged_best_checkpoint(store: CheckpointStore) -> None:
@@ -83,8 +85,11 @@ def test_an_unfinished_checkpoint_is_not_listed(store: CheckpointStore) -> None:
     with contextlib.suppress(KeyboardInterrupt), store.create(checkpoint_name(200), "attempt-001") as folder:
         (folder / "half").write_text("x")
         raise KeyboardInterrupt
-    Path(add(store, 300).path, MANIFEST).unlink()
+    unsealed = Path(add(store, 300).path)
+    (unsealed / MANIFEST).unlink()
     assert steps(store) == [100]
+    with pytest.raises(DamagedCheckpointError, match=MANIFEST):
+        verify(unsealed)
     assert not list(Path(store.root).rglob(".writing-*"))
 
 
@@ -114,15 +119,6 @@ def test_a_damaged_checkpoint_is_skipped_with_its_file_named(
         pass
 
 
-@pytest.mark.parametrize(("up_to", "step"), [(99, None), (100, 100), (299, 200), (300, 300)])
-def test_checkpoints_after_the_last_record_are_not_resumed_from(
-    store: CheckpointStore, up_to: int, step: int | None
-) -> None:
-    for saved in (100, 200, 300):
-        add(store, saved)
-    assert newest_intact(store, up_to) == (step, [])
-
-
 def test_pruning_keeps_the_last_the_best_and_those_that_await_scores(store: CheckpointStore) -> None:
     for step, average in ((100, 70.0), (200, 60.0)):
         add(store, step, average)
@@ -139,16 +135,15 @@ def test_pruning_keeps_the_last_the_best_and_those_that_await_scores(store: Chec
 
 
 def test_pruning_removes_damaged_checkpoints_once_a_newer_one_is_stored(store: CheckpointStore) -> None:
-    emptied, short, intact, later = (add(store, step) for step in (100, 200, 300, 400))
+    emptied, short, intact, later = added = [add(store, step) for step in (100, 200, 300, 400)]
     truncate(Path(emptied.path, MANIFEST))
     truncate(Path(short.path, WEIGHTS))
     truncate(Path(later.path, WEIGHTS))  # looks like one whose upload is in progress
     store.prune(2)
     store.prune(2, later.name)  # a damaged one proves nothing about those before it
-    assert all(Path(stored.path).is_dir() for stored in (emptied, short, intact, later))
+    assert all(Path(stored.path).is_dir() for stored in added)
     store.prune(2, intact.name)
-    left = [Path(stored.path).is_dir() for stored in (emptied, short, intact, later)]
-    assert left == [False, False, True, True]
+    assert [Path(stored.path).is_dir() for stored in added] == [False, False, True, True]
 
 
 def test_scores_that_come_late_and_out_of_order_decide_the_best(store: CheckpointStore) -> None:
@@ -175,14 +170,6 @@ def test_an_attempt_has_its_own_folder_and_removes_fragments_of_others(store: Ch
     assert not half.exists()
     assert not unfinished.exists()
     assert steps(store) == [100]
-
-
-def test_an_unsealed_folder_is_no_checkpoint(tmp_path: Path) -> None:
-    (tmp_path / "a").write_text("content")
-    with pytest.raises(DamagedCheckpointError, match=MANIFEST):
-        verify(tmp_path)
-    seal(tmp_path, {"step": 1})
-    verify(tmp_path)
 
 
 @pytest.mark.parametrize(
