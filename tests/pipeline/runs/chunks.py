@@ -13,8 +13,7 @@ def make_records(
     first: int, last: int, *, rank: int = 0, resumed_at: int = 0, scores: dict[str, Any] | None = None
 ) -> Records:
     """Records of the steps `first` to `last`; a rank trains on one row a step, all ranks together on 8."""
-    steps = np.arange(first, last + 1)
-    count = len(steps)
+    steps, count = np.arange(first, last + 1), last + 1 - first
     row_ids = steps * 10 + rank + 100 * resumed_at
     rows = {"step": steps, "rank": np.full(count, rank), "task": steps % 2, "row_id": row_ids}
     if rank > 0:

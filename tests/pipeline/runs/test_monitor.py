@@ -90,8 +90,8 @@ def test_events_and_late_scores_are_shown_once(tmp_path: Path, monkeypatch: pyte
     failed = checkpoint_name(2)
     store.put_scores(failed, {"scores": None})
     store.put_scores(checkpoint_name(4), {"scores": SCORES})
-    for _ in range(2):
-        run.monitor.poll()
+    run.monitor.poll()
+    run.monitor.poll()
     assert run.lines == [
         "a worker was lost",
         f"checkpoint {failed} could not be evaluated",

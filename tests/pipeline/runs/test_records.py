@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -38,7 +39,7 @@ def test_a_resumed_run_replaces_the_chunks_that_it_repeats(tmp_path: Path) -> No
     assert merged["step"].to_pylist() == [1, 2, 3, 4, 5, 6, 7]
     assert merged["row_id"].to_pylist() == [10, 20, 30, 340, 350, 360, 370]
     assert pq.read_table(tmp_path / "rows.parquet").equals(merged)
-    assert [path.name for path in tmp_path.iterdir() if "writing" in path.name] == []
+    assert not list(tmp_path.glob("*writing*"))
     write_chunk(tmp_path, [make_records(8, 9, resumed_at=3)], TASKS)
     mix = merge_chunks(tmp_path, "mix.parquet")
     assert mix["step"].to_pylist() == np.repeat(np.arange(1, 10), 2).tolist()
@@ -48,11 +49,7 @@ def test_a_resumed_run_replaces_the_chunks_that_it_repeats(tmp_path: Path) -> No
 
 def test_an_unfinished_chunk_does_not_appear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_chunk(tmp_path, [make_records(1, 3)], TASKS)
-
-    def fail(*_: object) -> str:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(json, "dumps", fail)
+    monkeypatch.setattr(json, "dumps", Mock(side_effect=OSError(28, "No space left on device")))
     with pytest.raises(OSError, match="No space left"):
         write_chunk(tmp_path, [make_records(4, 6)], TASKS)
     assert [path.name for path in (tmp_path / "records").iterdir()] == ["000000003"]

@@ -39,10 +39,6 @@ def steps(store: CheckpointStore) -> list[int]:
     return [stored.step for stored in store.checkpoints()]
 
 
-def best_step(store: CheckpointStore) -> int | None:
-    return best.step if (best := store.best()) else None
-
-
 def newest_intact(store: CheckpointStore, up_to: int = 500) -> tuple[int | None, list[str]]:
     """Its step, and the warnings about those that were skipped."""
     warnings: list[str] = []
@@ -52,10 +48,6 @@ def newest_intact(store: CheckpointStore, up_to: int = 500) -> tuple[int | None,
 
 def truncate(path: Path) -> None:
     path.write_bytes(b"x")
-
-
-def overwrite(path: Path) -> None:
-    path.write_bytes(b"\0" * path.stat().st_size)
 
 
 def test_checkpoints_are_listed_and_resumed_by_step_with_the_reported_metrics(store: CheckpointStore) -> None:
@@ -98,7 +90,7 @@ def test_an_unfinished_checkpoint_is_not_listed(store: CheckpointStore) -> None:
     [
         (Path.unlink, WEIGHTS, False),
         (truncate, WEIGHTS, False),
-        (overwrite, WEIGHTS, True),
+        (lambda path: path.write_bytes(b"\0" * path.stat().st_size), WEIGHTS, True),
         *((lambda path, text=text: path.write_text(text), MANIFEST, False) for text in ("", "{}", "[]", "{")),
     ],
     ids=["missing", "truncated", "changed", "empty manifest", "no entries", "a list", "half a manifest"],
@@ -148,11 +140,10 @@ def test_pruning_removes_damaged_checkpoints_once_a_newer_one_is_stored(store: C
 
 def test_scores_that_come_late_and_out_of_order_decide_the_best(store: CheckpointStore) -> None:
     early, late = add(store, 100, to_evaluate=True), add(store, 200, to_evaluate=True)
-    assert best_step(store) is None
-    store.put_scores(late.name, {"average": 40.0, "scores": {"average": 40.0, "tasks": {}}})
-    assert best_step(store) == 200
-    store.put_scores(early.name, {"average": 41.0, "scores": {"average": 41.0, "tasks": {}}})
-    assert best_step(store) == 100
+    assert store.best() is None
+    for stored, average in ((late, 40.0), (early, 41.0)):
+        store.put_scores(stored.name, {"average": average, "scores": {"average": average, "tasks": {}}})
+        assert store.best() == next(one for one in store.checkpoints() if one.name == stored.name)
     assert set(store.late_scores()) == {early.name, late.name}
 
 
