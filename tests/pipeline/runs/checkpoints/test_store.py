@@ -50,6 +50,10 @@ def truncate(path: Path) -> None:
     path.write_bytes(b"x")
 
 
+def overwrite(path: Path) -> None:
+    path.write_bytes(b"\0" * path.stat().st_size)
+
+
 def test_checkpoints_are_listed_and_resumed_by_step_with_the_reported_metrics(store: CheckpointStore) -> None:
     assert (store.checkpoints(), store.best()) == ([], None)
     for step, average in ((200, 60.0), (100, 60.0), (1_000_000_000, 40.0)):
@@ -90,7 +94,7 @@ def test_an_unfinished_checkpoint_is_not_listed(store: CheckpointStore) -> None:
     [
         (Path.unlink, WEIGHTS, False),
         (truncate, WEIGHTS, False),
-        (lambda path: path.write_bytes(b"\0" * path.stat().st_size), WEIGHTS, True),
+        (overwrite, WEIGHTS, True),
         *((lambda path, text=text: path.write_text(text), MANIFEST, False) for text in ("", "{}", "[]", "{")),
     ],
     ids=["missing", "truncated", "changed", "empty manifest", "no entries", "a list", "half a manifest"],
