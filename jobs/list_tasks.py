@@ -54,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     options = parser.parse_args(arguments)
     try:
-        own_tasks = load_task_files(path.strip("[],") for path in options.task_files)
+        words = " ".join(options.task_files).strip("[]").replace(",", " ")  # as other jobs write lists, too
+        own_tasks = load_task_files(words.split())
         source = open_source(options.source or "embedded") if options.source or own_tasks else None
         table = make_table([*own_tasks, *KNOWN_TASKS.values()], source)
     except ValueError as error:
