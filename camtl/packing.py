@@ -19,7 +19,8 @@ __all__ = ["PackedBatch", "TaskRows", "TokenRows"]
 
 WIDTH_MULTIPLE = 8  # suits tensor cores and vector units
 MIN_MAX_WIDTH = 256
-TOKEN_COST = 6 * 768  # in units of a width of one: 24 H² over 4 H, for a hidden size of 768
+# FLOPs of a token's matrix products (24 H²) over those of attending to one position (4 H), for a hidden size H of 768
+TOKEN_COST = 6 * 768
 PADDING = -1  # encoding number of a packed sequence's padding
 NO_KEY = -2  # encoding number, as a key, of a position that no token attends to
 
@@ -106,7 +107,7 @@ class PackedBatch:
         Args:
             rows: at least one.
             max_width: largest sequence width to try; a longer encoding exceeds it. None is 256, or twice the
-                longest encoding if that is more: one passage a sequence would leave a fifth of it empty.
+                longest encoding if that is more; sequences of one passage each would be a fifth padding.
 
         Raises:
             ValueError: there are no rows.

@@ -58,8 +58,8 @@ def select_most_uncertain(
         max_share_per_task: largest share of the k rows from one task (at least one row), exceeded only if
             the other tasks have no candidates left; or a share per task id, [T]. None is the paper's rule:
             no bound.
-        surplus: score of a task's rows beyond the source's last: `zero` as published, or `mean` of the
-            source's scores.
+        surplus: score of copying rows when the source has fewer rows: `zero` as published, or `mean` of
+            the source's scores.
 
     Returns:
         (indices [min(k, N)] by falling score, scores [N]). Ties are in the order of `torch.topk`.

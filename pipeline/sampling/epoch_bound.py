@@ -7,7 +7,7 @@ import numpy as np
 
 from pipeline.sampling.arrays import Floats
 
-TINY = 1e-12  # weight of a task whose weight is 0: it takes only what the caps of all others leave
+TINY = 1e-12  # replaces a weight of 0, so that such a task can take what the caps of all others leave
 
 
 def bound_epochs(weights: Floats, sizes: Floats, drawn: Floats, rows_left: int, max_epochs: float) -> Floats:
@@ -60,6 +60,8 @@ def fill_to_caps(weights: Floats, caps: Floats) -> Floats:
 def _even_room(sizes: Floats, drawn: Floats, rows_left: int) -> Floats:
     """Rows of each task, `rows_left` in total, that level the tasks' epochs as far as possible, [T]."""
     order = np.argsort(drawn / sizes, kind="stable")
-    epochs = (rows_left + np.cumsum(drawn[order])) / np.cumsum(sizes[order])  # if only these are drawn
+    epochs = (rows_left + np.cumsum(drawn[order])) / np.cumsum(
+        sizes[order]
+    )  # epochs of the least drawn tasks if only they are drawn
     next_epochs = np.append((drawn / sizes)[order][1:], np.inf)
     return np.maximum(epochs[np.argmax(epochs <= next_epochs)] * sizes - drawn, 0.0)

@@ -17,7 +17,9 @@ from pipeline.sampling.arrays import Ints
 Unsigned = NDArray[np.uint64]
 FEISTEL_ROUNDS = 6
 SCATTERED_ROWS = 65_536
-WINDOW_GROUPS = 16  # times ROW_GROUP_ROWS is a power of four: a permutation of a window lands inside at once
+WINDOW_GROUPS = (
+    16  # WINDOW_ROWS is then a power of four, the size that the network permutes without repetition
+)
 WINDOW_ROWS = WINDOW_GROUPS * ROW_GROUP_ROWS
 
 
@@ -40,7 +42,7 @@ def seeded_row(position: Ints, size: Ints, key: Unsigned, epoch: Ints, seed: int
 
 
 def _by_window(position: Ints, size: Ints, key: Unsigned, epoch: Ints, seed: int) -> Ints:
-    """The order of large sets: permutes as if the last window were full, and walks until it lands inside."""
+    """The order of large sets. It permutes complete windows; a result beyond the last row is permuted again."""
 
     def move(start: Ints, index: Ints) -> Ints:
         window, inside = np.divmod(start, WINDOW_ROWS)

@@ -20,6 +20,8 @@ COLUMNS = ("cursors", "planned_from", "plan_next_from", "uncertainty")  # [T] ea
 class SamplerState:
     """The sampler's part of a checkpoint: the plans of the current and of the next round follow from it.
 
+    The next round is planned when the current one starts, so its plan uses the uncertainties of that moment.
+
     Attributes:
         step: optimiser steps done.
         round_start: steps done when the current round began.

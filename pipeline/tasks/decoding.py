@@ -18,9 +18,8 @@ Reference = Mapping[str, Any]  # `label` of a row, and the fields of its prepare
 Prediction = int | float | str | list[str]
 
 MAX_ANSWER_TOKENS = 30  # as in BERT's decoding
-_LOWEST = (
-    float(np.finfo(np.float64).min) / 4
-)  # replaces a logit that is not finite; the sum of four is finite
+# Replaces a logit that is not finite; sums of up to four logits stay finite
+_LOWEST = float(np.finfo(np.float64).min) / 4
 
 
 def decode(

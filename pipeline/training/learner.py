@@ -121,7 +121,9 @@ class Learner:
             with self._ddp.no_sync() if self._ddp else contextlib.nullcontext():
                 self._backward(rows.take(chunk), weights, losses, entropy)
         self._backward(rows.take(chunks[-1]), weights, losses, entropy)
-        for task in np.flatnonzero(rows_per_task == 0):  # AdamW decays even with DDP's zero gradient
+        for task in np.flatnonzero(
+            rows_per_task == 0
+        ):  # DDP gives zeros, with which AdamW would decay the head
             self.model.heads[self.model.config.tasks[task]].zero_grad(set_to_none=True)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.max_grad_norm)
         self.optimizer.step()
@@ -150,7 +152,7 @@ class Learner:
         (loss * world_size()).backward()  # DDP averages gradients over ranks, the global loss is a sum
 
     def _zero_of_unused(self, output: CaMtlOutput) -> Tensor:
-        """0, computed from all parameters that no row may reach: DDP waits for the gradient of each."""
+        """0 as a function of the parameters that no row used: DDP waits for the gradient of every parameter."""
         assert output.logits is not None
         assert output.pooler_output is not None
         zero = 0.0 * output.pooler_output.float().sum()

@@ -38,7 +38,7 @@ from pipeline.training.watchdog import mark_progress
 ASK_SECONDS = 1.0  # training time between checks for a preemption; each check synchronises all ranks
 FIRST_ASK_STEPS = 5  # steps between checks before any step was timed
 Save = Callable[[Path], None]  # writes a checkpoint into an empty folder
-# Called equally often by every rank. The metrics come with a checkpoint, on every rank; `Save` on rank 0 only.
+# Every rank calls it equally often. With a checkpoint every rank passes its metrics, and rank 0 a `Save`.
 Report = Callable[[Records, Save | None, dict[str, Any] | None], None]
 
 

@@ -15,8 +15,9 @@ class Selection:
     """Settings of the choice. Departure from the paper: the share of a task in a batch may be bounded.
 
     Attributes:
-        by_uncertainty: take the most uncertain candidates; otherwise the first ones.
-        per_task_pool: the pool is Algorithm 1's, and surplus regression rows score 0 as in the published code.
+        by_uncertainty: choose by uncertainty; otherwise the caller trains on all candidates.
+        per_task_pool: the pool is Algorithm 1's. A regression row without a counterpart in `copy_from` then scores
+            0, as in the published code; otherwise the mean.
         copy_from: {task without an entropy: the task whose scores it takes, or None}.
         max_share_per_task: bound on one task's share of a trained batch, or one for each task, [T]; None is
             the paper's rule.
@@ -30,7 +31,7 @@ class Selection:
     dropout: bool
 
     def choose(self, entropy: Tensor, task_ids: Ints, k: int) -> Ints:
-        """Returns the indices of the k most uncertain candidates, [k]."""
+        """Returns the indices of the k most uncertain candidates within the bound, [k]."""
         share = self.max_share_per_task
         chosen, _ = select_most_uncertain(
             entropy,

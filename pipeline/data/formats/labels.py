@@ -33,8 +33,8 @@ class Labels:
 def read_labels(rows: SourceRows, labels: Labels) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Labels of N rows, and which rows have none.
 
-    A class is written as its name or its number; numbers may be text, as in files without types. Where a
-    label is both, as with classes named 1 to 5, it is the name. -1 stands for no label, except in a
+    A class is written as its name or its number; numbers may be text, as in files without types. A
+    label that could be both, as with classes named 1 to 5, is a name. -1 stands for no label, except in a
     regression whose range includes it. A null or NaN is an error.
 
     Returns:

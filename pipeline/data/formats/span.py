@@ -16,8 +16,9 @@ from pipeline.data.formats.encoding import Frame, Ints, assemble, ragged_ranges,
 from pipeline.data.formats.output import EncodedRows, Status
 from pipeline.data.formats.reading import SourceRows
 
-FORBIDDEN = -100  # the mark of a token at which no answer may begin or end
-BEGINS, ENDS = 1, 2  # added to 0, the mark of a token at which one may
+# Marks of a token: -100 where no answer may begin or end, else the sum of BEGINS and ENDS that apply
+FORBIDDEN = -100
+BEGINS, ENDS = 1, 2
 NO_ANSWER = BEGINS + ENDS  # at the first token of a window without an answer
 
 
@@ -54,8 +55,8 @@ def encode(
 ) -> EncodedRows:
     """Encodes N rows, one encoding for each window of a row's context.
 
-    A window's answer is the first of the row's spans that it contains, the spans of the first answer
-    coming first; a span that begins or ends within a token includes it. A window without an answer points
+    A window's answer is the first span that lies inside it, in the order of the row's answers. A span includes
+    the tokens that it only touches. A window without an answer points
     at its first token, so a tokenizer that adds no token before a text is refused with ValueError.
     """
     frame = Frame.of(tokenizer, 2)

@@ -3,8 +3,8 @@
 A split's order is fixed before anything is read. Every block therefore knows the part and the position of each of
 its rows, and the shuffle between the stages only moves rows to their part.
 
-Faults in the data travel as rows of part `PROBLEM`. Ray would wrap an exception without its text, and report
-whichever of several came first.
+Faults in the data are returned as rows of part `PROBLEM`: Ray would drop the text of an exception, and report
+an arbitrary one of several.
 """
 
 import hashlib
