@@ -1,7 +1,7 @@
 """Freezing of pretrained weights. Conditional parts and heads always train.
 
-The paper freezes the embeddings and the bottom half of the layers. The published code also leaves the
-generators (FiLM) of the attention in frozen layers untrained, because of a name that does not match; here `freeze` affects
+The paper freezes the embeddings and the bottom half of the layers. The published code also leaves the generators
+(FiLM) of the attention in frozen layers untrained, because of a name that does not match; here `freeze` affects
 pretrained weights only.
 """
 
