@@ -99,23 +99,16 @@ ADDED = {  # lines above label_column
     "kind: clasification": "4: T, kind: unknown kind 'clasification': did you mean 'classif",
     "dataset: imdb": "2: T, files: give either files, .* or dataset, a Hub id",
     "metrics: [acuracy]": "1: T: unknown metric 'acuracy': did you mean 'accuracy'",
-    "metrics: []": "1: T needs at least one metric",
     "uncertainty_from: mrcp": "4: T, uncertainty_from: unknown task 'mrcp': did you mean 'mr",
     "max_seq_length: long": "4: T, max_seq_length: give a number, not .'long'",
-    "max_seq_length: 4": "1: T has max_seq_length 4: give 8 or more",
     "label_range: [0, 5]": "1: T: label_range=.* needs a regression",
     "description: [a, b]": r"4: T, description: give a text, not \['a', 'b'\]",
     "columns: [a]": "4: T, columns: give names and texts such as {a: b}, not .'a'",
-    "columns: {tokens: a}": "1: T of kind classification has columns for tokens: give none",
     "columns: {a: b, a: c}": "4: not valid YAML: 'a' is given twice: keep one",
     "text_columns: [body]": "4: not valid YAML: 'text_columns' is given twice: keep one",
 }
 REPLACED = {
     ("{body}", "{bodi}"): "3: T, text_columns: .*reviews.csv has no column 'bodi': did you mean 'body'",
-    (
-        '["{title}: {body}"]',
-        "[title, body, title]",
-    ): "1: T of kind classification has 3 text_columns: give 1 or 2",
     ('["{title}: {body}"]', '["{title: {body}"]'): "1: T: template .* cannot be read",
     ('["{title}: {body}"]', "{a: b}"): "3: T, text_columns: give a list of texts, not",
     ("label_column: verdict", ""): "1: T, label_column: .*csv has no column 'label': the known ones are body",

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from camtl import TokenRows
 from pipeline.data.preparation.prepared import PreparedSplit, read_label_column, read_table
 from pipeline.sampling.batches import fetch_from_memory, make_local_fetch, split_by_step
-from pipeline.sampling.fetch import RowGroups, fetch_rows, fit_in_memory
+from pipeline.sampling.fetch import RowGroups, fit_in_memory
 from tests.pipeline.sampling.rows import TABLES, assert_same, make_plan
 from tests.toy import make_rows
 
@@ -46,6 +46,7 @@ def test_steps_are_split_where_their_number_changes() -> None:
 def test_a_process_fetches_the_same_rows_from_memory_and_from_disk(
     splits: list[PreparedSplit], limit: int | None
 ) -> None:
+    """The splits are tables of several chunks, files, or with 600 bytes both."""
     plan = make_plan()
     assert_same(make_local_fetch(splits, limit)(plan), fetch_from_memory(TABLES, plan))
 
@@ -65,17 +66,6 @@ def test_rows_from_disk_are_those_from_memory(splits: list[PreparedSplit]) -> No
     assert read_table(splits[0]).equals(TABLES[0])
     for rows in ([39], [14, 15, 0], list(range(40)), list(range(39, -1, -1)), [7, 7, 3, 7]):
         assert on_disk.take(pa.array(rows)).equals(TABLES[0].take(pa.array(rows))), rows
-
-
-def test_tasks_from_memory_disk_and_several_chunks_are_fetched_in_the_order_of_the_request(
-    splits: list[PreparedSplit],
-) -> None:
-    task, row = np.asarray([2, 0, 2, 1, 0]), np.asarray([23, 39, 0, 8, 1])
-    expected = fetch_rows(dict(enumerate(TABLES)), task, row)
-    assert expected["task"].to_pylist() == [2, 0, 2, 1, 0]
-    chunked = pa.concat_tables([TABLES[1].slice(0, 5), TABLES[1].slice(5)])
-    mixed = {0: RowGroups.of(splits[0]), 1: chunked, 2: RowGroups.of(splits[2])}
-    assert fetch_rows(mixed, task, row).to_pylist() == expected.to_pylist()
 
 
 def test_only_the_row_groups_of_the_rows_are_read(

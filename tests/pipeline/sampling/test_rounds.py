@@ -72,7 +72,10 @@ class Steps:
             assert rows_of(plan) == rows_of(requested), "the round planned ahead is the one trained on"
             requested = mixture.upcoming(state)
             for rank in range(mixture.world_size):
-                done.rows += rows_of(plan.of_rank(rank, after_step=state.step))
+                part = plan.of_rank(rank, after_step=state.step)
+                assert bool((part.rank == rank).all())
+                assert bool((np.diff(part.step) >= 0).all()), "in the order of steps"
+                done.rows += rows_of(part)
             last = state.round_start + mixture.steps(state.round_start)
             while state.step < last:
                 state = observe(state, measured(mixture, state.step + 1), smoothing=0.5)

@@ -11,7 +11,7 @@ import pytest
 from pipeline.tasks.base import Task
 from pipeline.tasks.embedded import pairs, single
 from pipeline.tasks.embedded.suite import TASKS, generate
-from pipeline.tasks.embedded.text import Draw, draw_scene, noun_phrase
+from pipeline.tasks.embedded.text import Draw, draw_scene
 from pipeline.tasks.embedded.words import TOPICS, plural
 
 SPLITS = ("train", "validation")
@@ -49,22 +49,15 @@ def test_another_seed_gives_other_rows_in_the_same_numbers(task: Task) -> None:
 
 
 @by_task
-def test_first_texts_are_unique_across_splits(task: Task) -> None:
-    first_texts = [texts[0] for split in SPLITS for texts in texts_of(task, split)]
-    assert len(set(first_texts)) == len(first_texts)
-
-
-@by_task
-@pytest.mark.parametrize("split", SPLITS)
-def test_rows_are_short_complete_sentences(task: Task, split: str) -> None:
-    for texts in texts_of(task, split):
+def test_rows_are_short_complete_sentences_and_differ_across_splits(task: Task) -> None:
+    rows = [texts for split in SPLITS for texts in texts_of(task, split)]
+    assert len({texts[0] for texts in rows}) == len(rows)
+    for texts in rows:
         assert len(" ".join(texts).split()) <= 50
         for text in texts:
             assert text[0].isupper()
             assert text[-1] in ".?"
-            assert text == " ".join(text.split())
-            assert " ," not in text
-            assert " ." not in text
+            assert text == " ".join(text.split()).replace(" ,", ",").replace(" .", ".")
 
 
 @by_task
@@ -109,21 +102,6 @@ def test_draws_depend_on_every_part_of_the_key_and_stay_in_range() -> None:
     noise = np.array([draw.noise(0.8) for _ in range(2000)])
     assert np.abs(noise).max() < 0.8
     assert abs(noise.mean()) < 0.03
-
-
-@pytest.mark.parametrize(
-    ("noun", "count", "adjective", "determiner", "phrase"),
-    [
-        ("onion", 1, "", "", "an onion"),
-        ("onion", 1, "red", "", "a red onion"),
-        ("potato", 3, "", "", "three potatoes"),
-        ("child", 0, "", "", "some children"),
-        ("bus", 9, "", "", "nine buses"),
-        ("trophy", 2, "blue", "at least two", "at least two blue trophies"),
-    ],
-)
-def test_noun_phrases_agree(noun: str, count: int, adjective: str, determiner: str, phrase: str) -> None:
-    assert noun_phrase(noun, count, adjective, determiner) == phrase
 
 
 def test_numbers_in_hypotheses_are_arithmetically_correct() -> None:

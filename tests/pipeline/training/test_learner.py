@@ -5,22 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch.optim import Optimizer
 
-from camtl import CaMtlModel, PackedBatch, TokenRows
-from pipeline.training.distributed import share
-from pipeline.training.learner import Learner, make_optimizer, make_schedule
-from tests.pipeline.training.short_run import PLAIN
-from tests.pipeline.training.two_ranks import ACCUMULATIONS, STEPS, learn
+from camtl import PackedBatch, TokenRows
+from pipeline.training.learner import make_optimizer
+from tests.pipeline.training.two_ranks import ACCUMULATIONS, STEPS, learn, make_learner
 from tests.toy import NAMES, gradients, make_model, make_rows
 
 ROWS = make_rows([5, 9, 7, 3, 4, 12], [0, 0, 2, 0, 1, 1])
-
-
-def make_learner(model: CaMtlModel, optimizer: Optimizer | None = None, **changes: Any) -> Learner:
-    optimizer = optimizer or torch.optim.SGD(model.parameters(), lr=0.1)
-    arguments: dict[str, Any] = {"max_grad_norm": 1e9, "gradient_accumulation": 1}
-    return Learner(model, optimizer, make_schedule(optimizer, 10, 0.0), PLAIN, **(arguments | changes))
 
 
 def counts(rows: TokenRows) -> np.ndarray:
@@ -124,11 +115,3 @@ def test_no_norm_and_no_bias_decays_and_new_parts_have_their_own_rate() -> None:
             pretrained = name.startswith("encoder.") and ".film." not in name
             assert group["lr"] == (1e-4 if pretrained else 1e-3), name
     assert seen == set(names.values())
-
-
-@pytest.mark.parametrize(("total", "world_size"), [(8, 2), (7, 2), (10, 4)])
-def test_shares_of_a_batch_are_even_and_lose_no_row(total: int, world_size: int) -> None:
-    shares = [share(total, rank, world_size) for rank in range(world_size)]
-    assert sum(shares) == total
-    assert max(shares) - min(shares) <= 1
-    assert shares == sorted(shares, reverse=True)

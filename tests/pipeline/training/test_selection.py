@@ -4,18 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.training.selection import Selection
-
-
-def make_selection(**changes: object) -> Selection:
-    fields: dict[str, object] = {
-        "by_uncertainty": True,
-        "per_task_pool": False,
-        "copy_from": {2: 0},
-        "max_share_per_task": None,
-        "dropout": False,
-    }
-    return Selection(**{**fields, **changes})  # type: ignore[arg-type]
+from tests.toy import NAMES, make_job
 
 
 @pytest.mark.parametrize(
@@ -33,5 +22,6 @@ def make_selection(**changes: object) -> Selection:
 def test_the_most_uncertain_candidates_within_the_bounds_are_chosen(
     changes: dict[str, object], entropy: list[float], tasks: list[int], k: int, expected: list[int]
 ) -> None:
-    chosen = make_selection(**changes).choose(torch.tensor(entropy), np.asarray(tasks), k)
+    selection = make_job("", [1] * len(NAMES), **changes).selection
+    chosen = selection.choose(torch.tensor(entropy), np.asarray(tasks), k)
     assert sorted(chosen.tolist()) == expected

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.optim import Optimizer
 
-from camtl import TokenRows
+from camtl import CaMtlModel, TokenRows
 from pipeline.training.learner import Learner, make_optimizer, make_schedule
 from tests.pipeline.training.short_run import PLAIN, SIZES, run
 from tests.toy import NAMES, make_job, make_model, make_rows, make_table
@@ -30,20 +31,20 @@ EVALS = {
 }
 
 
+def make_learner(model: CaMtlModel, optimizer: Optimizer | None = None, **changes: Any) -> Learner:
+    """A learner that does not clip, because clipping would hide a gradient of another scale."""
+    optimizer = optimizer or torch.optim.SGD(model.parameters(), lr=0.1)
+    arguments: dict[str, Any] = {"max_grad_norm": 1e9, "gradient_accumulation": 1}
+    return Learner(model, optimizer, make_schedule(optimizer, 10, 0.0), PLAIN, **(arguments | changes))
+
+
 def learn(rows: list[TokenRows], accumulation: int) -> dict[str, Tensor]:
     """Parameters after steps on these rows of this rank, with the global counts."""
     model = make_model("base")
     optimizer = make_optimizer(model, learning_rate=1e-2, new_parameters_learning_rate=2e-2, weight_decay=0.1)
     for group in optimizer.param_groups:
         group["eps"] = 1e-2  # otherwise AdamW makes a full step of a gradient that is only rounding
-    learner = Learner(
-        model,
-        optimizer,
-        make_schedule(optimizer, 10, 0.0),
-        PLAIN,
-        max_grad_norm=1e9,  # clipping would hide a gradient of another scale
-        gradient_accumulation=accumulation,
-    )
+    learner = make_learner(model, optimizer, gradient_accumulation=accumulation)
     for part, ranks in zip(rows, STEPS, strict=True):
         task_ids = np.concatenate([of_rank.task_ids for of_rank in ranks])
         learner.step(part, np.bincount(task_ids, minlength=len(NAMES)).astype(np.float64))
