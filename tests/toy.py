@@ -26,6 +26,7 @@ from pipeline.sampling.policies import PolicyOptions
 from pipeline.tasks.base import Task
 from pipeline.training.job import TrainJob
 from pipeline.training.selection import Selection
+from tests.prepared_rows import single_encodings
 
 VOCABULARY = 60
 MAX_SEQ_LENGTH = 16
@@ -160,16 +161,9 @@ def make_table(task: int, rows: int, seed: int = 0) -> pa.Table:
     ]
     values = [row[0] - 5 for row in tokens]
     labels = [value % 6 * 1.0 if spec.kind == "regression" else value % spec.num_labels for value in values]
-    columns = {
-        "row_id": random.permutation(rows) + 100,
-        "input_ids": tokens,
-        "token_type_ids": [[0] * len(row) for row in tokens],
-        "encoding_lengths": [[len(row)] for row in tokens],
-        "token_marks": [[] for _ in tokens],
-        "reference": [None] * rows,
-        "label": labels,
-    }
-    return pa.table({name: pa.array(columns[name], SCHEMA.field(name).type) for name in SCHEMA.names})
+    input_ids = pa.array(tokens, SCHEMA.field("input_ids").type)
+    types = pa.array([[0] * len(row) for row in tokens], SCHEMA.field("token_type_ids").type)
+    return single_encodings(random.permutation(rows) + 100, input_ids, types, labels)
 
 
 def make_split(table: pa.Table, folder: Path, *, part_rows: int, row_group_rows: int) -> PreparedSplit:

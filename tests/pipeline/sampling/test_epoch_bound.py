@@ -1,7 +1,5 @@
 """The bound on a task's epochs: no task exceeds it, and the other tasks share what it cuts off."""
 
-import math
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -72,21 +70,3 @@ def test_shares_keep_their_proportion_below_their_caps(pairs: list[tuple[float, 
     capped = (shares >= caps - 1e-9) & (weights / weights.sum() > 1e-6)
     if free.any() and capped.any():
         assert bool((caps[capped] / weights[capped] <= growth.max() * (1 + 1e-6) + 1e-9).all())
-
-
-@settings(deadline=None)
-@given(st.data(), st.integers(1, 8), st.floats(0.1, 5), st.integers(1, 500))
-def test_bounded_shares_sum_to_1_within_the_room(
-    data: st.DataObject, tasks: int, max_epochs: float, rows_left: int
-) -> None:
-    def several(strategy: st.SearchStrategy[int]) -> list[int]:
-        return data.draw(st.lists(strategy, min_size=tasks, max_size=tasks))
-
-    sizes, drawn = several(st.integers(1, 200)), several(st.integers(0, 400))
-    weights = [1.0 + value for value in several(st.integers(0, 9))]
-    shares = np.asarray(bounded(weights, sizes, drawn, rows_left, max_epochs))
-    assert bool((shares >= 0).all())
-    assert shares.sum() == pytest.approx(1.0)
-    room = [max(0, math.ceil(max_epochs * size) - before) for size, before in zip(sizes, drawn, strict=True)]
-    if sum(room) >= rows_left:
-        assert bool((shares * rows_left <= np.asarray(room) + 1e-6).all())

@@ -17,12 +17,11 @@ from pipeline.training.evaluation import EvalSet
 from pipeline.training.job import TrainJob
 from pipeline.training.loop import Save, train_on_rank
 from pipeline.training.scoring import Precision
+from tests.pipeline.sampling.rows import SIZES, TABLES
 from tests.toy import NAMES, make_job, make_table
 
 CPU = torch.device("cpu")
 PLAIN = Precision(CPU, bfloat16=False)
-SIZES = (40, 9, 24)
-TABLES = [make_table(task, rows) for task, rows in enumerate(SIZES)]
 EVALS = {name: {"validation": make_table(task, 6, seed=1)} for task, name in enumerate(NAMES)}
 
 

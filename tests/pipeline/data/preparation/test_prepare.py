@@ -1,109 +1,32 @@
-"""Prepared data has the right rows in a fixed order, is re-used or rebuilt as needed, and is never incomplete."""
+"""Prepared data has the right rows in a fixed order, and wrong data is refused."""
 
 import hashlib
 import json
 import os
-import pickle
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from ray.util.placement_group import placement_group, remove_placement_group
+from transformers import AutoTokenizer
 
 from pipeline.data.preparation import execution, parts
 from pipeline.data.preparation import prepare as preparation
-from pipeline.data.preparation.parts import PROBLEM, EncodeTask, encode_block, write_part
-from pipeline.data.preparation.prepare import prepare
-from pipeline.data.preparation.prepared import PreparedTask, load_prepared, read_table, report_lines
+from pipeline.data.preparation.parts import PROBLEM, write_part
+from pipeline.data.preparation.prepared import load_prepared, read_table, report_lines
 from pipeline.data.sources.base import Block
-from pipeline.data.sources.open import open_source
-from pipeline.tasks.base import Task
-from pipeline.tasks.registry import KNOWN_TASKS
-
-SST2, STSB = KNOWN_TASKS["sst2"], KNOWN_TASKS["stsb"]
-WORDS = ("the", "a", "cat", "dog", "sat", "ran", "house", "not", "very", "unheard", "##ed")
-Prepare = Callable[..., dict[str, PreparedTask]]
-
-
-def sentences(count: int, seed: int) -> list[str]:
-    generator = np.random.default_rng(seed)
-    return [" ".join(generator.choice(WORDS, generator.integers(1, 9))) for _ in range(count)]
-
-
-def write(root: Path, task: Task, split: str, columns: Mapping[str, Sequence[object] | pa.Array]) -> None:
-    path = root / task.dataset / task.config / f"{split}.parquet"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table(dict(columns)), path, row_group_size=16)
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """A folder with 50 + 7 rows of SST-2 and 30 + 5 rows of STS-B."""
-    root = tmp_path / "data"
-    for split, count in (("train", 50), ("validation", 7)):
-        labels = [row % 2 for row in range(count)]
-        write(root, SST2, split, {"sentence": sentences(count, 0), "label": labels})
-    for split, count in (("train", 30), ("validation", 5)):
-        texts = {"sentence1": sentences(count, 1), "sentence2": sentences(count, 2)}
-        write(root, STSB, split, {**texts, "label": [row / 10 for row in range(count)]})
-    return root
-
-
-@pytest.fixture(autouse=True)
-def executions(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Runs both stages in this process instead of Ray; counts the encode tasks of each execution."""
-    counts: list[int] = []
-
-    def execute(tasks: Sequence[EncodeTask], splits: Sequence[parts.SplitSpec], tokenizer: str) -> pa.Table:
-        counts.append(len(tasks))
-        encoded = [
-            encode_block(pa.table({"task": [pickle.dumps(task)]}), tokenizer=tokenizer)
-            for task in reversed(tasks)  # Ray promises no order
-        ]
-        rows = pa.concat_tables(encoded)
-        numbers = rows["part"].to_numpy()
-        groups = [rows.filter(pa.array(numbers == number)) for number in np.unique(numbers)]
-        return pa.concat_tables([write_part(group, splits=splits) for group in groups]).to_pylist()
-
-    monkeypatch.setattr(preparation, "execute", execute)
-    monkeypatch.setattr("pipeline.data.sources.parquet_files.BLOCK_ROWS", 16)
-    return counts
-
-
-@pytest.fixture
-def prepare_tasks(data: Path, tokenizer_dir: str) -> Prepare:
-    """`prepare_tasks(*tasks, **changes)`: both tasks by default, into `root`."""
-
-    def run(*tasks: Task, **changes: Any) -> dict[str, PreparedTask]:
-        settings: dict[str, Any] = {"max_seq_length": 12, "max_train_rows": None, "max_eval_rows": None}
-        settings |= {"tokenizer": tokenizer_dir, "prepared_dir": str(data.parent / "prepared"), **changes}
-        return prepare(tasks or (SST2, STSB), open_source(str(data)), **settings)
-
-    return run
-
-
-@pytest.fixture
-def root(data: Path) -> Path:
-    return data.parent / "prepared"
-
-
-def file_hashes(root: Path) -> dict[str, str]:
-    files = sorted(root.rglob("*.parquet"))
-    return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+from tests.pipeline.data.preparation.conftest import SST2, STSB, Prepare, file_hashes, sentences, write
 
 
 def test_rows_are_what_the_tokenizer_makes_of_them(
     data: Path, tokenizer_dir: str, prepare_tasks: Prepare
 ) -> None:
-    from transformers import AutoTokenizer
-
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_dir)
     prepared, ids = prepare_tasks(), ("input_ids", "token_type_ids")
     assert list(prepared) == ["sst2", "stsb"]
@@ -200,100 +123,6 @@ def test_repeated_ids_are_counted_over_blocks_and_parts_and_their_rows_stay(
     assert "3 with the id of an earlier row" in report_lines({"sst2": by_key})[0]
 
 
-def test_only_what_changed_is_prepared_again(
-    data: Path,
-    tokenizer_dir: str,
-    make_tokenizer: Callable[..., str],
-    prepare_tasks: Prepare,
-    executions: list[int],
-    tmp_path: Path,
-) -> None:
-    first = prepare_tasks()
-    assert prepare_tasks() == first
-    described = replace(SST2, description="another", metrics=("mcc",))
-    assert prepare_tasks(described)["sst2"] == first["sst2"]
-    prepare_tasks(tokenizer=shutil.copytree(tokenizer_dir, tmp_path / "copy"))
-    assert len(executions) == 1
-    prepare_tasks(max_seq_length=8)
-    prepare_tasks(tokenizer=make_tokenizer(tmp_path / "other", "more"))
-    assert len(executions) == 3
-    write(data, SST2, "validation", {"sentence": ["a cat"], "label": [1]})
-    again = prepare_tasks()
-    assert len(executions) == 4
-    assert again["stsb"] == first["stsb"]
-    assert again["sst2"].evals[0].rows == 1
-
-
-def test_moved_files_of_a_task_are_not_prepared_again(
-    data: Path, prepare_tasks: Prepare, executions: list[int]
-) -> None:
-    def task(folder: Path) -> Task:
-        folder.mkdir()
-        (folder / "rows.csv").write_text("sentence,label\na cat,0\nthe dog ran,1\n")
-        files = tuple((split, str(folder / "rows.csv")) for split in ("train", "validation"))
-        return replace(SST2, dataset="files", files=files)
-
-    first = prepare_tasks(task(data / "here"))["sst2"]
-    assert prepare_tasks(task(data / "there"))["sst2"] == first
-    assert (first.train.rows, len(executions)) == (2, 1)
-
-
-DAMAGE: dict[str, Callable[[Path, Path], object]] = {
-    "no file": lambda file, manifest: file.unlink(),
-    "a file cut short": lambda file, manifest: file.write_bytes(file.read_bytes()[:-9]),
-    "a row less": lambda file, manifest: pq.write_table(pq.read_table(file).slice(1), file),
-    "no manifest": lambda file, manifest: manifest.unlink(),
-    "a manifest cut short": lambda file, manifest: manifest.write_text(manifest.read_text()[:40]),
-    "an older version": lambda file, manifest: manifest.write_text('{"task": "sst2", "schema_version": 1}'),
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
-def test_a_damaged_folder_is_prepared_again(
-    root: Path, prepare_tasks: Prepare, executions: list[int], damage: Callable[[Path, Path], object]
-) -> None:
-    prepared = prepare_tasks(SST2)["sst2"]
-    intact = file_hashes(root)
-    damage(Path(prepared.train.files[0]), Path(prepared.directory, "manifest.json"))
-    with pytest.raises(ValueError, match="is incomplete"):
-        load_prepared(prepared.directory)
-    assert prepare_tasks(SST2)["sst2"] == prepared
-    assert len(executions) == 2
-    assert file_hashes(root) == intact
-    assert [path.name for path in root.iterdir()] == [Path(prepared.directory).name]
-
-
-def test_corruption_inside_a_file_is_detected_when_it_is_read(prepare_tasks: Prepare) -> None:
-    prepared = prepare_tasks(SST2)["sst2"]
-    file = Path(prepared.train.files[0])
-    content = bytearray(file.read_bytes())
-    content[len(content) // 3] ^= 0xFF
-    file.write_bytes(content)
-    with pytest.raises(ValueError, match=r"part-00000\.parquet is corrupt .* delete .*sst2-.* to prepare"):
-        read_table(prepared.train)
-
-
-def test_an_interrupted_preparation_leaves_nothing(
-    root: Path, prepare_tasks: Prepare, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(preparation, "execute", Mock(side_effect=KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
-        prepare_tasks()
-    assert list(root.iterdir()) == []
-
-
-def test_the_second_of_two_processes_uses_what_the_first_has_written(
-    root: Path, prepare_tasks: Prepare, executions: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = prepare_tasks(SST2)["sst2"]
-    inode = os.stat(first.train.files[0]).st_ino
-    monkeypatch.setattr(preparation, "load_prepared", Mock(side_effect=[ValueError("incomplete"), first]))
-    assert prepare_tasks(SST2)["sst2"] == first
-    assert len(executions) == 2
-    assert os.stat(first.train.files[0]).st_ino == inode
-    assert len(list(root.iterdir())) == 1
-
-
 GOOD: dict[str, Any] = {"sentence": ["a cat"] * 40, "label": [0, 1] * 20}
 
 
@@ -360,8 +189,6 @@ def test_of_several_faults_the_first_is_reported() -> None:
 @pytest.fixture
 def one_free_cpu(ray_cluster: None) -> Iterator[None]:
     """Reserves the other CPU of the two that Ray has."""
-    from ray.util.placement_group import placement_group, remove_placement_group
-
     group = placement_group([{"CPU": 1}])
     assert group.wait(60)
     yield

@@ -118,7 +118,7 @@ ROW = st.tuples(
 )
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(ROW, min_size=1, max_size=4))
 def test_answers_score_as_by_the_plain_rules(rows: list[tuple[str, list[str]]]) -> None:
     predictions, references = [row[0] for row in rows], [gold(*row[1]) for row in rows]
