@@ -56,21 +56,6 @@ def test_a_label_range_puts_predictions_in_its_units_and_the_loss_on_zero_to_one
     torch.testing.assert_close(mean_loss(plain, values, labels), F.mse_loss(values[:, 0], labels))
 
 
-@pytest.mark.parametrize(
-    ("spec", "logits", "label", "expected"),
-    [
-        (RANGED, [5.0], 1.0, 1.0),  # off by the complete range
-        (PLAIN, [4.0], 4.75, 0.75**2),  # the label keeps its fraction
-        (HeadSpec(num_labels=3), [0.0, 0.0, 0.0], 2.0, np.log(3)),  # class numbers may be floats
-    ],
-)
-def test_the_loss_of_one_prediction(
-    spec: HeadSpec, logits: list[float], label: float, expected: float
-) -> None:
-    loss = mean_loss(make_head(spec), torch.tensor([logits]), torch.tensor([label]))
-    assert loss.item() == pytest.approx(expected)
-
-
 def test_logits_are_float32_under_half_precision() -> None:
     pooled = torch.randn(2, 8)
     with torch.autocast("cpu", dtype=torch.bfloat16):

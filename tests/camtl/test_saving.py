@@ -27,12 +27,14 @@ def train_one_step(backbone: str, what: str = "bottom_half", variant: str = "bas
 
 @pytest.mark.parametrize("family", ENCODERS)
 def test_a_saved_model_loads_bit_for_bit_and_the_auto_classes_know_it(family: str, tmp_path: Path) -> None:
-    model = make_model("large", task_embedding_size=12, backbone_config=ENCODERS[family])
+    changes: dict[str, Any] = {"task_embedding_size": 12, "attention_blocks": 3, "dropout": 0.25}
+    model = make_model("large", conditional_alignment=False, backbone_config=ENCODERS[family], **changes)
     model.save_pretrained(tmp_path)
     assert isinstance(AutoConfig.from_pretrained(tmp_path), CaMtlConfig)
     for loaded in (CaMtlModel.from_pretrained(tmp_path), AutoModel.from_pretrained(tmp_path)):
         assert isinstance(loaded, CaMtlModel)
-        assert loaded.config.tasks == list(NAMES)
+        for name in (*changes, "conditional_alignment", "bottleneck", "tasks", "max_seq_length"):
+            assert getattr(loaded.config, name) == getattr(model.config, name), name
         assert {name: loaded.config.head_spec(name) for name in NAMES} == HEADS
         assert_same_model(model, loaded)
 

@@ -5,13 +5,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tokenizers import Tokenizer
 
-from pipeline.data.columns import columns_of
-from pipeline.data.formats import Origin, encode_rows
-from pipeline.data.sources.open import open_source
 from pipeline.data.task_files import load_task_files
-from pipeline.data.tokenization import tokenizer_json
 from pipeline.tasks.base import Task
 
 REVIEWS = """\
@@ -153,14 +148,3 @@ def test_an_unreadable_file_is_named(folder: Path) -> None:
     (folder / "bad.yaml").write_bytes(b"\xff\xfe")
     with pytest.raises(ValueError, match=r"bad\.yaml is not a text file in UTF-8"):
         load_task_files([str(folder / "bad.yaml")])
-
-
-def test_an_unlisted_label_is_reported_with_file_and_row(folder: Path, tokenizer_dir: str) -> None:
-    (folder / "reviews.csv").write_text("title,body,verdict\nGood,very good,yes\nBad,not good,nope\n")
-    [task] = load(folder, REVIEWS)
-    [block] = open_source("embedded").blocks(task, "train")
-    origin = Origin(task=task.name, name=block.origin, row_ids=range(block.rows))
-    tokenizer = Tokenizer.from_str(tokenizer_json(tokenizer_dir))
-    message = r"task 'reviews': .*reviews.csv, row 1 has label 'nope', but the task's labels are 'no', 'yes'"
-    with pytest.raises(ValueError, match=message):
-        encode_rows(block.read(), columns_of(task), tokenizer, 32, for_training=True, origin=origin)

@@ -4,7 +4,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -13,10 +12,9 @@ from hypothesis import strategies as st
 
 from camtl import TokenRows
 from pipeline.data.preparation.prepared import PreparedSplit, read_label_column, read_table
-from pipeline.sampling.batches import fetch_from_memory, make_local_fetch, split_by_step
+from pipeline.sampling.batches import fetch_from_memory, make_local_fetch
 from pipeline.sampling.fetch import RowGroups, fit_in_memory
 from tests.pipeline.sampling.rows import TABLES, assert_same, make_plan
-from tests.toy import make_rows
 
 ROOT = Path(__file__).parents[3]
 
@@ -34,12 +32,6 @@ def test_candidates_are_the_planned_rows_in_their_order() -> None:
         assert flat.token_type_ids[tokens].tolist() == expected["token_type_ids"]
         assert flat.labels[index] == expected["label"]
         assert flat.row_ids[index] == expected["row_id"]
-
-
-def test_steps_are_split_where_their_number_changes() -> None:
-    rows = make_rows([2, 3, 4, 5, 6], [0, 1, 2, 0, 1])
-    parts = split_by_step(rows, np.asarray([4, 4, 5, 7, 7]))
-    assert [part.lengths.tolist() for part in parts] == [[2, 3], [4], [5, 6]]
 
 
 @pytest.mark.parametrize("limit", [None, 0, 600])

@@ -37,15 +37,6 @@ def test_two_workers_learn_what_one_learns_from_the_rows_of_both(
         assert ".key.bias" in name or not torch.equal(learned[name], start[name]), name
 
 
-@pytest.mark.parametrize("accumulation", [2, 99])
-def test_micro_batches_do_not_change_a_step(accumulation: int) -> None:
-    models = [make_model("base"), make_model("base")]
-    for model, number in zip(models, (1, accumulation), strict=True):
-        make_learner(model, gradient_accumulation=number).step(ROWS, counts(ROWS))
-    for (name, one), other in zip(models[0].named_parameters(), models[1].parameters(), strict=True):
-        torch.testing.assert_close(one, other, rtol=0, atol=1e-6, msg=name)
-
-
 @pytest.mark.parametrize("factors", [None, [3.0, 1.0, 0.5]])
 def test_the_gradient_is_that_of_the_mean_over_the_tasks_present(factors: list[float] | None) -> None:
     """A task of factor 3 counts as three."""

@@ -12,9 +12,14 @@ from tokenizers import Tokenizer
 from pipeline.data.columns import columns_of
 from pipeline.data.formats import EncodedRows, Origin, encode_rows
 from pipeline.data.formats.answers import same_words
+from pipeline.data.sources.base import used_splits
 from pipeline.data.sources.open import open_source
+from pipeline.tasks.base import Task
 from pipeline.tasks.families import mrqa, superglue, wnut
+from pipeline.tasks.registry import GROUPS, resolve_tasks
 
+ABSENT = ("newsqa", "triviaqa", "searchqa")  # from the real data
+PAPER = resolve_tasks(name for name in GROUPS["paper_26"] if name not in ABSENT)
 TASKS = {task.name: task for family in (mrqa, superglue, wnut) for task in family.TASKS}
 Pairs = list[tuple[dict[str, Any], dict[str, Any]]]  # source row, prepared columns
 EncodeTask = Callable[..., tuple[Pairs, EncodedRows]]
@@ -100,3 +105,20 @@ def test_references_of_multirc_name_its_questions(encode_task: EncodeTask) -> No
     keys = [tuple(json.loads(columns["reference"])["question"]) for _, columns in rows]
     assert keys == [(row["idx"]["paragraph"], row["idx"]["question"]) for row, _ in rows]
     assert len(set(keys)) < len(keys) / 3
+
+
+@pytest.mark.parametrize("task", PAPER, ids=lambda task: task.name)
+def test_a_task_of_the_paper_is_read_from_real_rows(
+    task: Task, glue_data: Path, tokenizer: Tokenizer
+) -> None:
+    source = open_source(str(glue_data))
+    for split in used_splits(task, source.splits(task))[:2]:
+        block = source.blocks(task, split)[0]
+        table = block.read().slice(0, 200)
+        origin = Origin(task=task.name, name=block.origin, row_ids=range(table.num_rows))
+        training = split == task.train_split
+        rows = encode_rows(table, columns_of(task), tokenizer, 384, for_training=training, origin=origin)
+        assert rows.table.num_rows == table.num_rows
+        assert rows.trainable.mean() > 0.9, rows.report()
+        needs_reference = task.head.kind in ("choice", "span", "tagging") or task.name == "multirc"
+        assert (rows.table["reference"].null_count == 0) == (needs_reference and not training)

@@ -14,14 +14,6 @@ COLUMNS = TaggingColumns(names=NAMES)
 WORDS = ("Ada", "the", "xyz", "", "\u200d", "o'", "New York", "runs-of", "中文", " ")
 
 
-def test_the_first_token_of_a_word_has_its_tag(encode: Encode) -> None:
-    encoded = encode(COLUMNS, one_row(tokens=["the", "xyz", "Ada", "met"], tags=[0, 1, 2, 0]))
-    assert encoded.encodings()[0].text == "[CLS] the x ##y ##z ada met [SEP]"
-    assert encoded.encodings()[0].marks == [-100, 0, 1, -100, -100, 2, 0, -100]
-    assert encoded.labels == [0]
-    assert encoded.statuses == [Status.KEPT]
-
-
 def test_tags_may_be_names(encode: Encode) -> None:
     words = [["Ada", "met"], ["Ada"]]
     by_name = encode(COLUMNS, {"tokens": words, "tags": [["B-person", "O"], ["I-person"]]})
@@ -95,6 +87,7 @@ def test_tokens_and_marks_are_those_of_words_tokenised_one_by_one(
     encoded = encode(COLUMNS, columns, training=False)
     for number, words in enumerate(rows):
         expected = tokenizer.encode(words, is_pretokenized=True)
+        assert encoded.labels[number] == 0
         [encoding] = encoded.encodings(number)
         assert encoding.tokens == expected.tokens
         before = [None, *expected.word_ids[:-1]]

@@ -202,6 +202,7 @@ def test_the_files_of_a_task_are_read_with_any_source(tmp_path: Path) -> None:
         source.check(task)
         assert source.splits(task) == ("train", "validation")
         assert read(source, task, "train").num_rows == 10
+        assert source.blocks(task, "train")[0].origin.endswith("train.csv"), "errors name the file"
         assert read(source, task, "validation").to_pylist() == [{"text": "b", "label": 0}]
     assert source.splits(RTE) == ("train", "validation")
     before = source.fingerprint(task)
