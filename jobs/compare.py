@@ -40,10 +40,9 @@ def main() -> None:
         metavar="NAME=RUN",
         help="a run and the name to show for it; may be repeated",
     )
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
     parser.add_argument(
         "--tracking_uri",
-        default=uri,
+        default=os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db",
         help="address of MLflow (default: $MLFLOW_TRACKING_URI, else sqlite:///mlflow.db)",
     )
     parser.add_argument("--experiment", default="camtl", help="MLflow experiment (default: %(default)s)")

@@ -21,16 +21,13 @@ __all__ = ["SettingsParser", "fail", "parse_sections", "parse_settings"]
 
 
 def parse_settings(argv: Sequence[str], description: str, examples: str) -> Settings:
-    """Reads a job's command line: `--config file.yaml` and `--section.field value`; later arguments win.
+    """Reads a job's command line, without the program's name: `--config file.yaml` and `--section.field value`.
+
+    Later arguments win. `--help` shows `description` and ends with `examples`, which are command lines.
 
     Returns:
         Settings that workers in other folders can use: paths are absolute and the run's name is filled in. Exactly
         one of `train.max_steps` and `train.epochs` is set.
-
-    Args:
-        argv: The arguments, without the program's name.
-        description: What the job does, for `--help`.
-        examples: Command lines for the end of `--help`.
 
     Raises:
         SystemExit: 2 after one line on stderr that names the mistake; 0 after `--help` or `--print_config`.

@@ -110,8 +110,8 @@ def check(settings: Settings) -> None:
         texts = value if isinstance(value, tuple) else (value,)
         if any(isinstance(text, str) and "\0" in text for text in texts):
             raise ValueError(f"{name}: {shown!r} contains a null character")
-    for combination in (_check_run, _check_sampler, _check_train, _check_cluster):
-        combination(settings)
+    if mistake := _contradiction(settings):
+        raise ValueError(mistake)
 
 
 def credentials_in(address: str) -> str:
@@ -125,47 +125,33 @@ def credentials_in(address: str) -> str:
     )
 
 
-def _check_run(settings: Settings) -> None:
-    if settings.run.resume is not None and settings.run.overwrite:
-        raise ValueError("run.resume and run.overwrite are both set: a run is either resumed or replaced")
-
-
-def _check_sampler(settings: Settings) -> None:
-    select, pool = settings.sampler.select, settings.sampler.pool
-    if select == "none" and pool != 1:
-        raise ValueError(
-            f"sampler.select: 'none' trains on every candidate and needs --sampler.pool 1, not {pool}"
+def _contradiction(settings: Settings) -> str:
+    """An error text for values that contradict each other; empty for others."""
+    run, sampler, train, cluster = settings.run, settings.sampler, settings.train, settings.cluster
+    workers = cluster.num_workers if isinstance(cluster.num_workers, int) else cluster.num_workers[1]
+    micro_batches = train.gradient_accumulation * max(1, workers)
+    if run.resume is not None and run.overwrite:
+        return "run.resume and run.overwrite are both set: a run is either resumed or replaced"
+    if sampler.select == "none" and sampler.pool != 1:
+        return (
+            f"sampler.select: 'none' trains on every candidate and needs --sampler.pool 1, not {sampler.pool}"
         )
-
-
-def _check_train(settings: Settings) -> None:
-    train, workers = settings.train, settings.cluster.num_workers
     if train.max_steps is not None and train.epochs is not None:
-        raise ValueError(
-            "train.max_steps and train.epochs are both set: set one of them (--train.max_steps null unsets the steps)"
-        )
-    micro_batches = train.gradient_accumulation * max(1, workers if isinstance(workers, int) else workers[1])
+        remedy = "set one of them (--train.max_steps null unsets the steps)"
+        return f"train.max_steps and train.epochs are both set: {remedy}"
     if train.batch_size < micro_batches:
-        raise ValueError(
+        return (
             f"train.batch_size: {train.batch_size} rows leave some of the {micro_batches} micro-batches "
             "(workers x gradient_accumulation) empty"
         )
-
-
-def _check_cluster(settings: Settings) -> None:
-    cluster = settings.cluster
-    for name, address in (
-        ("cluster.storage_path", cluster.storage_path),
-        ("run.resume", settings.run.resume),
-    ):
+    for name, address in (("cluster.storage_path", cluster.storage_path), ("run.resume", run.resume)):
         if mistake := credentials_in(address or ""):
-            raise ValueError(f"{name}: {mistake}")
-    if cluster.num_workers == 0 and settings.train.evaluate == "asynchronous":
-        raise ValueError(
-            "train.evaluate: 'asynchronous' needs workers, and cluster.num_workers is 0: give 1 or more, or 'inline'"
-        )
+            return f"{name}: {mistake}"
+    if workers == 0 and train.evaluate == "asynchronous":
+        return "train.evaluate: 'asynchronous' needs workers, and cluster.num_workers is 0: give 1 or more, or 'inline'"
     if not isinstance(cluster.num_workers, int) and cluster.cpus_per_worker % 1:
-        raise ValueError(
+        return (
             f"cluster.cpus_per_worker: {cluster.cpus_per_worker} with num_workers as [min, max]; "
             "elastic workers need whole CPUs"
         )
+    return ""

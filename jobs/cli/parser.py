@@ -47,10 +47,7 @@ _WORDS: dict[Any, str] = {
 class SettingsParser(ArgumentParser):
     """Parses `--config file.yaml` and `--section.field value`; every error is one line and exit code 2.
 
-    Args:
-        description: What the job does, for `--help`.
-        examples: Command lines for the end of `--help`.
-        extra: Further sections of this job, {name: dataclass}.
+    `extra` has further sections of a job, {name: dataclass}.
     """
 
     def __init__(self, description: str, examples: str, extra: Mapping[str, type] | None = None) -> None:

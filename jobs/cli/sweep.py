@@ -10,7 +10,7 @@ from jobs.cli.errors import fail
 from jobs.cli.parser import FIELDS, SettingsParser
 from pipeline.config import Settings, with_values
 from pipeline.experiments.tune.settings import SweepSettings
-from pipeline.experiments.tune.space import Space, parse_space, values_of
+from pipeline.experiments.tune.space import Space, edge_draws, parse_space, values_of
 
 MINIMUM = {"max_trials": 1, "max_concurrent_trials": 1, "grace_steps": 1, "reduction_factor": 2, "retries": 0}
 
@@ -40,23 +40,18 @@ def parse_sweep(
 
 def _check_values(settings: Settings, space: Space) -> None:
     parser = SettingsParser("", "")
-    first = {dimension.name: dimension.edges()[0] for dimension in space}
-    for dimension in space:
-        for edge in dimension.edges():
-            values = values_of(space, {**first, dimension.name: edge})
-            # Types first: the parser refuses 0.5 for a whole number, and knows what a list is.
-            arguments = (
-                f"--{name}={value if isinstance(value, str) else json.dumps(value)}"
-                for name, value in values.items()
-            )
-            parsed, _ = parser.settings(list(arguments))
-            expected = with_values(parsed, values)
-            for name, value in values.items():
-                if _get(parsed, name) != _get(expected, name):
-                    raise ValueError(
-                        f"sweep.space: {name}: {value!r} is read as {_get(parsed, name)!r}: write it so"
-                    )
-            check(with_values(settings, values))
+    for drawn in edge_draws(space):
+        values = values_of(space, drawn)
+        # Types first: the parser refuses 0.5 for a whole number, and knows what a list is.
+        arguments = [f"--{n}={v if isinstance(v, str) else json.dumps(v)}" for n, v in values.items()]
+        parsed, _ = parser.settings(arguments)
+        expected = with_values(parsed, values)
+        for name, value in values.items():
+            if _get(parsed, name) != _get(expected, name):
+                raise ValueError(
+                    f"sweep.space: {name}: {value!r} is read as {_get(parsed, name)!r}: write it so"
+                )
+        check(with_values(settings, values))
 
 
 def _get(settings: Settings, name: str) -> Any:

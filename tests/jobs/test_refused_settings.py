@@ -4,7 +4,6 @@
 """
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -80,6 +79,8 @@ COMBINATIONS = {
     "--run.resume here --run.overwrite true": "run.resume and run.overwrite are both set",
     "--run.resume here --run.name other": "run.name: 'other' is not the name of the resumed run",
     "--run.resume s3://user:secret@bucket/x": "run.resume: s3://***@... contains a user or a password",
+    "--cluster.storage_path s3://me:secret@bucket": "cluster.storage_path: s3://***@... contains a user or a password",
+    "--run.tracking_uri http://me:secret@127.0.0.1:1": "MLflow at http://***@127.0.0.1:1 cannot be used (Connection",
     "--sampler.select none": "sampler.select: 'none' trains on every candidate",
     "--train.batch_size 3 --train.gradient_accumulation 2": "train.batch_size: 3 rows leave some of the 4",
     "--train.batch_size 3 --cluster.num_workers 4": "train.batch_size: 3 rows leave some of the 4",
@@ -125,7 +126,6 @@ ARGUMENTS = {
     "": "unexpected argument ''",
     "run.yaml --train.batch_size 1": "unexpected argument 'run.yaml'",
     "--train.batch_size": "--train.batch_size: expected one argument",
-    "--config missing.yaml": "--config missing.yaml: No such file",
     "--train.batchsize 3": "unknown setting --train.batchsize; did you mean train.batch_size?",
     "--batch_size=3": "unknown setting --batch_size; did you mean train.batch_size?",
     "--model.learning_rate 1": "unknown setting --model.learning_rate; did you mean train.learning_rate?",
@@ -148,23 +148,15 @@ ARGUMENTS = {
 @pytest.mark.parametrize("arguments", [*COMBINATIONS, *ARGUMENTS])
 def test_a_wrong_command_line_gets_one_line(empty_folder: Path, arguments: str) -> None:
     expected = (COMBINATIONS | ARGUMENTS)[arguments].replace("{folder}", str(empty_folder))
-    assert refusal(empty_folder, *(arguments.split() or [""])).startswith(expected)
+    line = refusal(empty_folder, *(arguments.split() or [""]))
+    assert line.startswith(expected)
+    assert "secret" not in line
 
 
 def test_correct_settings_get_as_far_as_ray(empty_folder: Path) -> None:
     """Otherwise every refusal above might have another cause."""
     with pytest.raises(ResourcesTakenError):
         refusal_line("--data.tasks", "[sentiment]")
-
-
-def test_a_password_is_not_repeated(empty_folder: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
-    line = refusal(empty_folder, "--run.tracking_uri", f"http://me:secret@{address}")
-    assert line.startswith(f"MLflow at http://***@{address} cannot be used (Connection refused)")
-    for name in ("cluster.storage_path", "run.resume"):
-        assert "secret" not in refusal(empty_folder, f"--{name}=s3://me:secret@bucket")
 
 
 def test_other_jobs_refuse_before_ray_too(empty_folder: Path) -> None:

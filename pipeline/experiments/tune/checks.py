@@ -10,7 +10,7 @@ from pipeline.experiments.assembly import build_job, check_model, select_tasks
 from pipeline.experiments.parent_run import changed_settings
 from pipeline.experiments.tune.search import OBJECTIVES, make_sampler, make_study, optuna_space
 from pipeline.experiments.tune.settings import SweepSettings
-from pipeline.experiments.tune.space import Space, grid_size, values_of
+from pipeline.experiments.tune.space import Space, edge_draws, grid_size, values_of
 
 SAMPLES = 40  # draws that are checked for settings that contradict each other
 LIMITS = ("max_hours", "max_trials", "max_concurrent_trials", "retries", "allow_changes")
@@ -66,8 +66,7 @@ def _mistake(settings: Settings, wanted: SweepSettings, space: Space) -> str:
 def _check_draws(settings: Settings, space: Space) -> None:
     """Builds the job of the base, of every edge of every dimension and of some draws."""
     tasks = select_tasks(settings)
-    first = {one.name: one.edges()[0] for one in space}
-    edges = [{**first, one.name: edge} for one in space for edge in one.edges()]
+    edges = edge_draws(space)
     study, distributions = make_study(space, [], sampler=make_sampler("random", 0)), optuna_space(space)
     draws = [study.ask(distributions).params for _ in range(SAMPLES)]
     for number, drawn in enumerate(edges + draws):

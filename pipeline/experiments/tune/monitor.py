@@ -68,15 +68,12 @@ class SweepMonitor(Callback):
         self._mark(record, rung=str(record.step), status=record.status)
         score = "without a score" if record.average is None else f"average {record.average:.2f}"
         finished = self.log.with_status(FINISHED)
-        best = (
-            f"best {finished[0].average:.2f} of trial {finished[0].number}"
-            if finished
-            else "none finished yet"
-        )
+        best = "none finished yet"
+        if finished:
+            best = f"best {finished[0].average:.2f} of trial {finished[0].number}"
         ended = len(self.log.trials) - len(self.log.with_status(RUNNING))
-        self._show(
-            f"trial {record.number} {record.status} at step {record.step}: {score}; {ended} trials ended, {best}"
-        )
+        text = f"trial {record.number} {record.status} at step {record.step}: {score}"
+        self._show(f"{text}; {ended} trials ended, {best}")
         self._save()
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

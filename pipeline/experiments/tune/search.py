@@ -14,7 +14,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialSch
 from ray.tune.search import Searcher
 
 from pipeline.experiments.tune.records import FINISHED, RUNNING, STOPPED, TrialRecord
-from pipeline.experiments.tune.space import Space
+from pipeline.experiments.tune.space import Dimension, Space
 
 MINIMIZED = ("rows_trained", "parameters")
 OBJECTIVES = ("average", *MINIMIZED)
@@ -22,17 +22,15 @@ OBJECTIVES = ("average", *MINIMIZED)
 
 def optuna_space(space: Space) -> dict[str, distributions.BaseDistribution]:
     """Returns the space as Optuna's distributions, {dimension: distribution}."""
-    by_name: dict[str, distributions.BaseDistribution] = {}
-    for one in space:
-        if one.options is not None:
-            by_name[one.name] = distributions.CategoricalDistribution(list(one.options))
-        elif one.kind == "randint":
-            by_name[one.name] = distributions.IntDistribution(int(one.low), int(one.high) - 1)
-        else:
-            by_name[one.name] = distributions.FloatDistribution(
-                one.low, one.high, log=one.kind == "loguniform"
-            )
-    return by_name
+    return {one.name: _distribution(one) for one in space}
+
+
+def _distribution(one: Dimension) -> distributions.BaseDistribution:
+    if one.options is not None:
+        return distributions.CategoricalDistribution(list(one.options))
+    if one.kind == "randint":
+        return distributions.IntDistribution(int(one.low), int(one.high) - 1)
+    return distributions.FloatDistribution(one.low, one.high, log=one.kind == "loguniform")
 
 
 def make_study(

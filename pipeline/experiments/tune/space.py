@@ -152,6 +152,12 @@ def values_of(space: Space, drawn: Mapping[str, Any]) -> Values:
     }
 
 
+def edge_draws(space: Space) -> list[dict[str, Any]]:
+    """Returns a draw for each edge of each dimension, {dimension: value}; the others are at their first edges."""
+    first = {dimension.name: dimension.edges()[0] for dimension in space}
+    return [{**first, one.name: edge} for one in space for edge in one.edges()]
+
+
 def describe_draw(drawn: Mapping[str, Any]) -> str:
     """Returns what a trial drew, {dimension: value}, as one line."""
     return "  ".join(
