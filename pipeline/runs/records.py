@@ -47,9 +47,8 @@ class Records:
 
 def write_chunk(run_dir: str | Path, records: Sequence[Records], tasks: Sequence[str]) -> None:
     """Writes the records of all ranks (rank 0 first) as a chunk that replaces earlier chunks of its steps."""
-    root = Path(run_dir) / CHUNKS
+    root, first = Path(run_dir) / CHUNKS, records[0]
     root.mkdir(parents=True, exist_ok=True)
-    first = records[0]
     with tempfile.TemporaryDirectory(prefix=".writing-", dir=root) as unfinished:  # an error frees its space
         _write_files(Path(unfinished), records, np.array(tasks))
         for chunk in list_chunks(run_dir):

@@ -70,7 +70,6 @@ def test_a_server_that_is_killed_and_comes_back_loses_and_doubles_nothing(
 ) -> None:
     monkeypatch.setattr(tracking, "RETRY_SECONDS", 0.1)
     (tmp_path / "results.json").write_text("{}")
-    slowest = 0.0
     caplog.set_level(logging.WARNING)
     try:
         for step in range(1, 21):
@@ -81,8 +80,7 @@ def test_a_server_that_is_killed_and_comes_back_loses_and_doubles_nothing(
             tracker.log_metrics({"train/loss": 1 / step, "sampler/weight/rte": step / 100}, step)
             started = time.monotonic()
             assert tracker.flush() == (step < 11)
-            slowest = max(slowest, time.monotonic() - started)
-        assert slowest < 6  # MLflow's own limit is minutes
+            assert time.monotonic() - started < 6  # MLflow's own limit is minutes
         assert len(caplog.records) == 1
         assert mlflow_server.uri in caplog.text
         reasons = r"\((Connection refused|Connection reset by peer|Remote end closed[^)]*)\);"
