@@ -60,8 +60,7 @@ def fill_to_caps(weights: Floats, caps: Floats) -> Floats:
 def _even_room(sizes: Floats, drawn: Floats, rows_left: int) -> Floats:
     """Rows of each task, `rows_left` in total, that level the tasks' epochs as far as possible, [T]."""
     order = np.argsort(drawn / sizes, kind="stable")
-    epochs = (rows_left + np.cumsum(drawn[order])) / np.cumsum(
-        sizes[order]
-    )  # epochs of the least drawn tasks if only they are drawn
+    # Epochs of the n least drawn tasks if only they are drawn, for n = 1, 2, ...
+    epochs = (rows_left + np.cumsum(drawn[order])) / np.cumsum(sizes[order])
     next_epochs = np.append((drawn / sizes)[order][1:], np.inf)
     return np.maximum(epochs[np.argmax(epochs <= next_epochs)] * sizes - drawn, 0.0)
