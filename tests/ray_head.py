@@ -21,9 +21,9 @@ def head_with_token() -> Iterator[tuple[str, str]]:
     with tempfile.TemporaryDirectory(
         prefix="ray-", ignore_cleanup_errors=True
     ) as folder:  # sockets need short paths
-        port = free_port(above=19999)  # Ray gives its workers the ports from 10002 to 19999
+        port = free_port()
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=1"]
-        command += [f"--port={port}", f"--ray-client-server-port={free_port(above=19999)}"]
+        command += [f"--port={port}", f"--ray-client-server-port={free_port()}"]
         command += ["--include-dashboard=false", f"--temp-dir={folder}", "--disable-usage-stats"]
         command += ["--object-store-memory=80000000", "--dashboard-agent-listen-port=0"]
         environment = os.environ | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}

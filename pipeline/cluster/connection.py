@@ -18,9 +18,6 @@ RAY_DATA_CPUS = 1.0  # of the task that fetches rows
 def connect(*, log_to_driver: bool = True) -> None:
     """Connects to the cluster at $RAY_ADDRESS, or starts Ray on this machine.
 
-    Args:
-        log_to_driver: Whether the driver prints what Ray's processes print.
-
     Raises:
         ValueError: The cluster cannot be reached or refuses the token.
     """
@@ -28,7 +25,8 @@ def connect(*, log_to_driver: bool = True) -> None:
         return
     address = os.environ.get("RAY_ADDRESS")
     # Ray Train asks the dashboard about its placement groups; by default that of any Ray on the machine.
-    port = None if address else _free_port()
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = None if address else probe.getsockname()[1]
     dashboard = address or f"http://127.0.0.1:{port}"
     # Workers import the project from the driver's path, installed or not.
     path = os.pathsep.join(filter(None, [str(PROJECT), os.environ.get("PYTHONPATH")]))
@@ -52,13 +50,6 @@ def connect(*, log_to_driver: bool = True) -> None:
     configure_ray_data()
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
-
-
 def wants_gpu(use_gpu: bool | Literal["auto"]) -> bool:
     """Whether each worker takes a GPU; `auto` means if the cluster has one.
 
@@ -71,6 +62,11 @@ def wants_gpu(use_gpu: bool | Literal["auto"]) -> bool:
     return has_gpu if use_gpu == "auto" else use_gpu
 
 
+def fewest_workers(num_workers: int | tuple[int, int]) -> int:
+    """Returns the number of workers with which a run can start."""
+    return num_workers if isinstance(num_workers, int) else num_workers[0]
+
+
 def check_resources(num_workers: int | tuple[int, int], cpus_per_worker: float) -> None:
     """Refuses a run whose workers leave Ray Data no CPU, as it would wait forever.
 
@@ -79,7 +75,7 @@ def check_resources(num_workers: int | tuple[int, int], cpus_per_worker: float) 
     Raises:
         ValueError: The message names Ray's CPUs and the settings that fit.
     """
-    workers = num_workers if isinstance(num_workers, int) else num_workers[0]
+    workers = fewest_workers(num_workers)
     cpus = ray.cluster_resources().get("CPU", 0.0)
     needed = workers * cpus_per_worker + RAY_DATA_CPUS
     if len(ray.nodes()) == 1 and needed > cpus:

@@ -30,13 +30,7 @@ def get_eval_sets(tasks: Sequence[str], evals: EvalReferences) -> list[EvalSet]:
 def evaluate_checkpoint(
     checkpoint: Checkpoint, *, job: TrainJob, evals: EvalReferences, store: CheckpointStore
 ) -> dict[str, Any]:
-    """Predicts every evaluation row with the checkpoint's model and writes the scores to the store.
-
-    Args:
-        checkpoint: A stored checkpoint.
-        job: The training job.
-        evals: {task: {split: reference to its prepared rows}}.
-        store: The run's checkpoint store.
+    """Predicts every evaluation row with a stored checkpoint's model and writes the scores to the run's store.
 
     Returns:
         {"average": float, "scores": {"average": …, "tasks": …}}.

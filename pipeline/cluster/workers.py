@@ -50,9 +50,8 @@ def train_on_workers(
         WorkerGroupError: Workers failed otherwise, more often than `max_failures`.
     """
     store = paths.store
-    os.environ.setdefault(
-        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", str(POLL_SECONDS)
-    )  # the controller inherits it
+    # The controller inherits it.
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", str(POLL_SECONDS))
     use_gpu = wants_gpu(settings.use_gpu)
     references = {
         task: {split: ray.put(table) for split, table in splits.items()} for task, splits in evals.items()

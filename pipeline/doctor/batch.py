@@ -16,18 +16,12 @@ from pipeline.training.learner import build_learner
 REMEDY = "try train.precision fp32, or another backbone"
 
 
-def check_batch(job: TrainJob, rows: TokenRows, *, on_gpu: bool) -> list[Finding]:
-    """Builds the model of a run as its ranks do and trains it for one step.
-
-    Args:
-        job: The training job.
-        rows: A few rows; task ids are positions in the job's tasks.
-        on_gpu: Whether to use this machine's GPU, if there is one.
-    """
+def check_batch(job: TrainJob, rows: TokenRows, *, on_gpu: bool) -> Finding:
+    """Builds the model of a run as its ranks do and trains it for one step on a few rows, on a GPU if there is one."""
     device = torch.device("cuda" if on_gpu and torch.cuda.is_available() else "cpu")
     start = time.perf_counter()
-    mixture = replace(job.mixture, max_steps=1)
-    learner = build_learner(replace(job, mixture=mixture, warmup_proportion=0.0), device)
+    job = replace(job, mixture=replace(job.mixture, max_steps=1), warmup_proportion=0.0)
+    learner = build_learner(job, device)
     not_finite: list[str] = []
 
     def check_gradient(name: str, parameter: torch.Tensor) -> None:
@@ -43,11 +37,11 @@ def check_batch(job: TrainJob, rows: TokenRows, *, on_gpu: bool) -> list[Finding
     done = time.perf_counter()
     losses = {task.name: summed[i] / counts[i] for i, task in enumerate(job.tasks) if counts[i]}
     if bad := [f"{task} {loss}" for task, loss in losses.items() if not np.isfinite(loss)]:
-        return [Finding("one batch", False, f"the loss is not finite: {', '.join(bad)}", REMEDY)]
+        return Finding("one batch", False, f"the loss is not finite: {', '.join(bad)}", REMEDY)
     if not_finite:
         message = f"{len(not_finite)} gradients are not finite, the first of {not_finite[0]}"
-        return [Finding("one batch", False, message, REMEDY)]
+        return Finding("one batch", False, message, REMEDY)
     message = f"{len(rows)} rows of {len(losses)} tasks on {device.type}: "
     message += f"mean loss {sum(losses.values()) / len(losses):.2f}, "
     message += f"the model built in {built - start:.1f} s, the step took {done - built:.1f} s"
-    return [Finding("one batch", True, message)]
+    return Finding("one batch", True, message)

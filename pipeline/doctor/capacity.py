@@ -26,9 +26,10 @@ REMEDY = (
 
 def check_workers(settings: Settings) -> list[Finding]:
     """Checks that there are CPUs and GPUs for the workers, and a CPU for Ray Data."""
-    cluster, least = settings.cluster, _fewest_workers(settings)
+    cluster = settings.cluster
     if cluster.num_workers == 0:
         return [Finding("workers", True, "none: training runs in the driver's process")]
+    least = connection.fewest_workers(cluster.num_workers)
     use_gpu = connection.wants_gpu(cluster.use_gpu)
     connection.check_resources(cluster.num_workers, cluster.cpus_per_worker)
     total = {name: ray.cluster_resources().get(name, 0) for name in ("CPU", "GPU")}
@@ -50,8 +51,8 @@ def check_memory(
     reports: Mapping[str, NodeReport],
 ) -> list[Finding]:
     """Checks that each rank of the run fits into the free memory of the GPUs or of the machines."""
-    ranks = max(1, _fewest_workers(settings))
     cluster, train = settings.cluster, settings.train
+    ranks = max(1, connection.fewest_workers(cluster.num_workers))  # fewer ranks have more rows each
     on_gpu = connection.wants_gpu(cluster.use_gpu) if cluster.num_workers else torch.cuda.is_available()
     # The driver's CPU stands for those of the other machines; GPUs have bfloat16.
     auto = on_gpu or has_bfloat16(torch.device("cpu"))
@@ -81,13 +82,7 @@ def check_memory(
 
 
 def compare_memory(needed: int, kind: str, devices: Mapping[str, tuple[int, int | None]]) -> list[Finding]:
-    """Compares what a rank needs with the free memory of each device.
-
-    Args:
-        needed: Bytes of a rank.
-        kind: "memory" or "GPU memory".
-        devices: {device: (most ranks on it, free bytes or None where unknown)}.
-    """
+    """Compares the bytes that a rank needs with {device: (most ranks on it, free bytes or None where unknown)}."""
     too_small, findings, known = [], [], []
     for device, (ranks, free) in devices.items():
         if free is None:
@@ -104,9 +99,3 @@ def compare_memory(needed: int, kind: str, devices: Mapping[str, tuple[int, int 
         message = f"a worker needs at most {decimal(needed)} of {kind}, each device has {decimal(min(known))} or more"
         findings.append(Finding("memory", True, f"{message} free"))
     return findings
-
-
-def _fewest_workers(settings: Settings) -> int:
-    """Returns the workers that a run starts with at least; fewer workers have more rows each."""
-    workers = settings.cluster.num_workers
-    return workers if isinstance(workers, int) else workers[0]

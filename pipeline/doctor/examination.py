@@ -63,10 +63,9 @@ class Examination:
                 yield from collect_findings(name, check)
 
     def _check_model(self) -> list[Finding]:
-        model = check_model(self._job)
-        size = count_parameters(model)
-        self._model = model
-        message = f"{model.config.variant} on {self._job.backbone}: {size['total']:,} parameters"
+        self._model = check_model(self._job)
+        size = count_parameters(self._model)
+        message = f"{self._model.config.variant} on {self._job.backbone}: {size['total']:,} parameters"
         return [Finding("model", True, f"{message}, {size['trainable']:,} trainable")]
 
     def _check_rows(self) -> list[Finding]:
@@ -109,9 +108,8 @@ class Examination:
         uri = self._settings.run.tracking_uri
         with contextlib.suppress(Exception):  # an unreadable URI is refused below
             if is_sqlite(uri) and not (database := sqlite_path(uri)).exists():
-                self._cleanup.callback(
-                    database.unlink, missing_ok=True
-                )  # both checks here create an empty one
+                # This check and the next create an empty one.
+                self._cleanup.callback(database.unlink, missing_ok=True)
         check_tracking(uri)
         self._mlflow = True
         return [Finding("MLflow", True, f"{uri} can be used")]
@@ -123,4 +121,4 @@ class Examination:
     def _check_batch(self) -> list[Finding]:
         require(self._model, "the model")
         rows = first_batch(self._job.tasks, require(self._rows, "rows of a task"))
-        return check_batch(self._job, rows, on_gpu=self._settings.cluster.use_gpu is not False)
+        return [check_batch(self._job, rows, on_gpu=self._settings.cluster.use_gpu is not False)]

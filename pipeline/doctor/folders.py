@@ -10,6 +10,7 @@ import shutil
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -40,8 +41,8 @@ class RunFolder:
     path: str
     existing: str
     on_all_nodes: bool
-    probe: str = ""
-    problem: str = ""
+    probe: str
+    problem: str
 
 
 @contextlib.contextmanager
@@ -51,7 +52,16 @@ def probed_folders(settings: Settings) -> Iterator[list[RunFolder]]:
     paths = [("run.output_dir", settings.run.output_dir, storage is None)]
     paths += [("cluster.storage_path", storage, True)] if storage else []
     paths += [("data.prepared_dir", settings.data.prepared_dir, True)]
-    folders = [_probe(*each) for each in paths]
+    folders = []
+    for setting, path, on_all_nodes in paths:
+        existing, probe, problem = path, "", ""
+        if not is_uri(path):
+            existing = next((str(part) for part in (Path(path), *Path(path).parents) if part.exists()), path)
+        try:
+            probe = call_with_timeout(SECONDS, partial(write_probe, existing))
+        except Exception as error:  # storage clients raise any type
+            problem = first_line(error)
+        folders.append(RunFolder(setting, path, existing, on_all_nodes, probe, problem))
     try:
         yield folders
     finally:
@@ -59,17 +69,6 @@ def probed_folders(settings: Settings) -> Iterator[list[RunFolder]]:
             if folder.probe:
                 with contextlib.suppress(OSError, ValueError):  # the connection was lost: the file stays
                     _remove_probe(folder.existing, folder.probe)
-
-
-def _probe(setting: str, path: str, on_all_nodes: bool) -> RunFolder:
-    existing = path
-    if not is_uri(path):
-        existing = next((str(part) for part in (Path(path), *Path(path).parents) if part.exists()), path)
-    try:
-        probe = call_with_timeout(SECONDS, lambda: write_probe(existing))
-    except Exception as error:  # storage clients raise any type
-        return RunFolder(setting, path, existing, on_all_nodes, problem=first_line(error))
-    return RunFolder(setting, path, existing, on_all_nodes, probe)
 
 
 def write_probe(folder: str) -> str:
@@ -87,12 +86,7 @@ def _remove_probe(folder: str, name: str) -> None:
 
 
 def folder_problem(folder: str, probe: str) -> str:
-    """Returns why a folder cannot be used from this node; empty where it can.
-
-    Args:
-        folder: Local folder or URI.
-        probe: Name of the file that the driver wrote there.
-    """
+    """Returns why a folder or URI with the driver's probe cannot be used from this node; empty where it can."""
     try:
         store, path = open_filesystem(folder)
         with store.open_input_stream(f"{path}/{probe}") as file:

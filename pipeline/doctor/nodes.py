@@ -43,11 +43,7 @@ class NodeReport:
 
 
 def inspect_node(folders: Sequence[tuple[str, str]]) -> NodeReport:
-    """Reports on this machine.
-
-    Args:
-        folders: (folder or URI, name of the driver's probe in it).
-    """
+    """Reports on this machine and on `folders`: (folder or URI, name of the driver's probe in it)."""
     problems = {folder: folder_problem(folder, probe) for folder, probe in folders}
     return NodeReport(package_versions(), available_memory(), free_gpu_memory(), problems)
 
@@ -91,18 +87,16 @@ def alive_nodes() -> dict[str, dict[str, Any]]:
     }
 
 
-def inspect_nodes(
-    folders: Sequence[tuple[str, str]], seconds: float = SECONDS
-) -> tuple[dict[str, NodeReport], dict[str, str]]:
+def inspect_nodes(folders: Sequence[tuple[str, str]]) -> tuple[dict[str, NodeReport], dict[str, str]]:
     """Runs `inspect_node` on every node. Returns {node: report} and {node: why there is no report}."""
     task = ray.remote(num_cpus=0)(inspect_node)
     requests = {}
     for name, node in alive_nodes().items():
         strategy = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         requests[task.options(scheduling_strategy=strategy).remote(folders)] = name
-    done, late = ray.wait(list(requests), num_returns=len(requests), timeout=seconds)
+    done, late = ray.wait(list(requests), num_returns=len(requests), timeout=SECONDS)
     reports: dict[str, NodeReport] = {}
-    failures = {requests[ref]: f"gives no answer in {seconds:g} s" for ref in late}
+    failures = {requests[ref]: f"gives no answer in {SECONDS:g} s" for ref in late}
     for ref in done:
         try:
             reports[requests[ref]] = ray.get(ref)
@@ -117,13 +111,7 @@ def inspect_nodes(
 def check_nodes(
     reports: Mapping[str, NodeReport], failures: Mapping[str, str], driver: Mapping[str, str]
 ) -> list[Finding]:
-    """Checks that all nodes answer and have the driver's versions.
-
-    Args:
-        reports: {node: report}.
-        failures: {node: why there is no report}.
-        driver: Versions of the driver.
-    """
+    """Checks that all nodes answer and have the driver's versions. Takes what `inspect_nodes` returned."""
     remedy = (
         "see `ray status` and the node's logs; make the project available there "
         "(ray job submit --working-dir ., or install it), or remove the node"
@@ -131,13 +119,13 @@ def check_nodes(
     findings = [Finding("nodes", False, f"node {node} {why}", remedy) for node, why in failures.items()]
     for node, report in reports.items():
         if different := [name for name in driver if report.versions[name] != driver[name]]:
-            message = f"node {node} has {_list(report.versions, different)}; the driver has "
-            message += _list(driver, different)
+            message = f"node {node} has {_list(report.versions, different)}; the driver has {_list(driver, different)}"
             findings.append(Finding("nodes", False, message, "install the same versions everywhere"))
     if reports and len(findings) == len(failures):
         where = "on the only node" if len(reports) == 1 else f"on all {len(reports)} nodes that answer"
-        packages = ("python", "torch", "transformers")
-        findings.append(Finding("nodes", True, f"{_list(driver, packages)} {where}"))
+        findings.append(
+            Finding("nodes", True, f"{_list(driver, ('python', 'torch', 'transformers'))} {where}")
+        )
     return findings
 
 

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
 
 import ray
 
@@ -41,57 +40,45 @@ def check_ray() -> list[Finding]:
     return [Finding(NAME, True, f"{message}, {total.get('CPU', 0):g} CPUs, {gpus}")]
 
 
-def try_to_connect(address: str, seconds: float = SECONDS) -> Finding | None:
-    """Connects to a cluster in a subprocess. Returns None where that succeeds.
-
-    Args:
-        address: `host:port`, `auto`, or `ray://host:port`.
-        seconds: Time limit.
-    """
-    command, output = [sys.executable, "-c", CONNECT, address], ""
+def try_to_connect(address: str) -> Finding | None:
+    """Connects to a cluster (`host:port`, `auto` or `ray://host:port`) in a subprocess. Returns None on success."""
+    command, output, cause = [sys.executable, "-c", CONNECT, address], "", None
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         assert process.stdout is not None
-        timer = threading.Timer(seconds, process.kill)
+        timer = threading.Timer(SECONDS, process.kill)
         timer.start()
         try:
             for line in process.stdout:
                 output += line
-                if failure := explain(output, address, os.environ):
-                    return failure
-            process.wait()
+                if cause := explain(output):
+                    break
+            else:
+                process.wait()
         finally:
             timer.cancel()
             process.kill()
-    if process.returncode == -signal.SIGKILL:  # by the timer
-        reason, remedy = (
-            f"gives no answer in {seconds:g} s",
-            "check RAY_ADDRESS, `ray status` and the network",
-        )
-    elif process.returncode:
-        reason = f"cannot be reached ({output.rpartition('FAILED ')[2].strip()})"
-        remedy = "check RAY_ADDRESS, and that Ray runs there in the same version as here"
-    else:
-        return None
-    return Finding(NAME, False, f"at {address} {reason}", remedy)
+    if cause is None:
+        if process.returncode == 0:
+            return None
+        if process.returncode == -signal.SIGKILL:  # by the timer
+            cause = f"gives no answer in {SECONDS:g} s", "check RAY_ADDRESS, `ray status` and the network"
+        else:
+            reason = f"cannot be reached ({output.rpartition('FAILED ')[2].strip()})"
+            cause = reason, "check RAY_ADDRESS, and that Ray runs there in the same version as here"
+    return Finding(NAME, False, f"at {address} {cause[0]}", cause[1])
 
 
-def explain(output: str, address: str, environment: Mapping[str, str]) -> Finding | None:
-    """Returns why a cluster refuses the connection; None where Ray's output does not say (yet).
-
-    Args:
-        output: Log of Ray 2.60.
-        address: Of the cluster.
-        environment: Of the process that connects; RAY_AUTH_MODE says whether it sends a token.
-    """
+def explain(output: str) -> tuple[str, str] | None:
+    """Returns why a cluster refuses the connection, and the remedy; None where Ray 2.60's log does not say (yet)."""
     if "no authentication token was found" in output:
-        reason, remedy = "wants a token (RAY_AUTH_MODE=token) and none is set here", f"provide {TOKEN}"
-    elif "InvalidAuthToken" in output and environment.get("RAY_AUTH_MODE") == "token":
-        reason, remedy = "refuses the token", f"provide {TOKEN}"
-    elif "InvalidAuthToken" in output:
-        reason, remedy = "wants a token and got none", f"export RAY_AUTH_MODE=token and provide {TOKEN}"
-    elif "Failed to connect to GCS at address" in output:
-        reason = "does not answer"
-        remedy = "start it (ray start --head), correct RAY_ADDRESS, or unset it to start Ray here"
-    else:
-        return None
-    return Finding(NAME, False, f"at {address} {reason}", remedy)
+        return "wants a token (RAY_AUTH_MODE=token) and none is set here", f"provide {TOKEN}"
+    if "InvalidAuthToken" in output and os.environ.get("RAY_AUTH_MODE") == "token":
+        return "refuses the token", f"provide {TOKEN}"
+    if "InvalidAuthToken" in output:
+        return "wants a token and got none", f"export RAY_AUTH_MODE=token and provide {TOKEN}"
+    if "Failed to connect to GCS at address" in output:
+        return (
+            "does not answer",
+            "start it (ray start --head), correct RAY_ADDRESS, or unset it to start Ray here",
+        )
+    return None

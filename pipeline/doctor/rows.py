@@ -88,16 +88,12 @@ def encodings_per_row(rows: Mapping[str, EncodedRows]) -> float:
     return float(np.mean([pc.mean(pc.list_value_length(column)).as_py() for column in lengths] or [1.0]))
 
 
-def first_batch(tasks: Sequence[Task], rows: Mapping[str, EncodedRows], each: int = TRAINED) -> TokenRows:
+def first_batch(tasks: Sequence[Task], rows: Mapping[str, EncodedRows]) -> TokenRows:
     """Returns a small batch with trainable rows of every task in `rows`; task ids are positions in `tasks`."""
     parts = []
     for task_id, task in enumerate(tasks):
         if task.name in rows:
-            chosen = np.flatnonzero(rows[task.name].trainable)[:each]
-            part = (
-                rows[task.name]
-                .table.take(pa.array(chosen))
-                .append_column("row_id", pa.array(chosen, pa.int64()))
-            )
-            parts.append(part.append_column("task", pa.array(np.full(len(chosen), task_id, np.int64))))
+            chosen = np.flatnonzero(rows[task.name].trainable)[:TRAINED]
+            part = rows[task.name].table.take(chosen).append_column("row_id", pa.array(chosen))
+            parts.append(part.append_column("task", pa.array(np.full_like(chosen, task_id))))
     return to_token_rows(pa.concat_tables(parts))

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 
 from pipeline.runs.records import merge_chunks
-from tests.faults.environment import Environment, TwoNodes, open_environment
+from tests.faults.environment import Environment, open_environment
 from tests.faults.scripted_run import ScriptedRun
 from tests.pipeline.small_run import make_settings
 
@@ -55,20 +55,9 @@ def make_elastic_run(
     return ScriptedRun(settings, home, environment.nodes.address)
 
 
-def disturb(run: ScriptedRun, nodes: TwoNodes, steps: int) -> None:
-    """Runs to the end, with a node lost and another one started on the way."""
-    run.start()
-    run.wait_for_step(steps // 5)
-    print(f"step {run.step}: killing the second node", flush=True)
-    nodes.lose_second()
-    run.wait_for_step(2 * steps // 5)
-    print(f"step {run.step}: starting another node", flush=True)
-    nodes.replace_second()
+def finish(run: ScriptedRun) -> float:
+    """Waits for the end of a run and returns its average score."""
     run.wait_for_end()
-
-
-def average_of(run: ScriptedRun) -> float:
-    """Returns the average score of a finished run."""
     return float(json.loads((run.run_dir / "results.json").read_text())["average"])
 
 
@@ -82,10 +71,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--tiny", action="store_true", help="a random encoder of 2 layers, for a quick try")
     options = parser.parse_args(argv)
     with open_environment(HEAD_CPUS, SECOND_CPUS) as environment:
-        with contextlib.closing(
-            make_elastic_run(environment, "elastic", options, num_workers=(1, 2))
-        ) as elastic:
-            disturb(elastic, environment.nodes, options.steps)
+        elastic = make_elastic_run(environment, "elastic", options, num_workers=(1, 2))
+        with contextlib.closing(elastic):
+            elastic.start()
+            elastic.wait_for_step(options.steps // 5)
+            print(f"step {elastic.step}: killing the second node", flush=True)
+            environment.nodes.lose_second()
+            elastic.wait_for_step(2 * options.steps // 5)
+            print(f"step {elastic.step}: starting another node", flush=True)
+            environment.nodes.replace_second()
+            disturbed = finish(elastic)
         lines = elastic.log.read_text().splitlines()
         events = [line for line in lines if re.match(r"worker \d+ |training resumes|checkpoint ", line)]
         print("\nevents of the run:", *events, sep="\n  ")
@@ -95,14 +90,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("workers from step on:", ", ".join(f"{step}: {count}" for step, count in changes.items()))
         averages: list[float] = []
         for seed in range(options.seeds):
-            with contextlib.closing(
-                make_elastic_run(environment, f"plain-{seed}", options, num_workers=0)
-            ) as run:
+            run = make_elastic_run(environment, f"plain-{seed}", options, num_workers=0)
+            with contextlib.closing(run):
                 run.start()
-                run.wait_for_end()
-            averages.append(average_of(run))
+                averages.append(finish(run))
         spread = statistics.stdev(averages) if len(averages) > 1 else float("nan")
-        print(f"average of the disturbed run: {average_of(elastic):.2f}")
+        print(f"average of the disturbed run: {disturbed:.2f}")
         print(f"average without disturbance: {statistics.mean(averages):.2f} ± {spread:.2f} {averages}")
         complete = list(workers.index) == list(range(1, options.steps + 1))
         passed = complete and list(changes) == [2, 1, 2]

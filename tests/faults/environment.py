@@ -35,9 +35,9 @@ class TwoNodes:
         """`temp_dir` gets Ray's logs and sockets, which need a short path."""
         head = {"num_cpus": head_cpus, "temp_dir": str(temp_dir)}
         head |= {"include_dashboard": True, "dashboard_port": free_port()}  # Ray Train's clean-up asks it
-        self._cluster = Cluster(initialize_head=True, head_node_args=head)
+        self.cluster = Cluster(initialize_head=True, head_node_args=head)
         self._second_cpus = second_cpus
-        self.address: str = self._cluster.address
+        self.address: str = self.cluster.address
         self._second = self._add()
         self._next: Any = None
 
@@ -54,18 +54,14 @@ class TwoNodes:
 
     def lose_second(self) -> None:
         """Kills the second node's raylet and with it all processes of the node."""
-        self._cluster.remove_node(self._second, allow_graceful=False)
+        self.cluster.remove_node(self._second, allow_graceful=False)
 
     def replace_second(self) -> None:
         """Starts a replacement, unless one runs, and waits until the cluster has it."""
         self._second, self._next = self._next or self._add(), None
 
-    def stop(self) -> None:
-        """Ends the cluster."""
-        self._cluster.shutdown()
-
     def _add(self) -> Any:
-        return self._cluster.add_node(num_cpus=self._second_cpus)
+        return self.cluster.add_node(num_cpus=self._second_cpus)
 
 
 class SmallDisk:
@@ -90,8 +86,7 @@ class SmallDisk:
 
     def fill(self, leave: int) -> None:
         """Fills the disk but for some bytes."""
-        with (self.path / "filling").open("wb") as file:
-            file.write(bytes(max(0, self.free - leave)))
+        (self.path / "filling").write_bytes(bytes(max(0, self.free - leave)))
 
     def make_room(self) -> None:
         """Reverts `fill`."""
@@ -103,23 +98,16 @@ class SmallDisk:
 
 
 class Environment:
-    """Everything that a scripted run needs.
-
-    Attributes:
-        folder: Of all files.
-        backbone: Folder of a tiny encoder.
-        nodes: The Ray cluster.
-        mlflow, s3: Servers.
-        disk: None where it cannot be mounted.
-        notes: Why a part is missing.
-    """
+    """Everything that a scripted run needs. `disk` is None where it cannot be mounted; `notes` say why."""
 
     def __init__(self, folder: Path, stack: contextlib.ExitStack, *cpus: int) -> None:
         self.folder = folder
         self.notes: list[str] = []
         for name in ("backbone", "ray", "mlflow"):
             (folder / name).mkdir()
-        self.backbone = save_backbone(folder / "backbone")
+        transformers.utils.logging.disable_progress_bar()
+        save_encoder(folder / "backbone")
+        self.backbone = save_tokenizer(folder / "backbone")
         self.s3 = S3Server(folder)
         stack.callback(self.s3.stop)
         self.mlflow = MlflowServer(folder / "mlflow")
@@ -132,14 +120,7 @@ class Environment:
         except (LookupError, OSError) as error:
             self.notes.append(f"without faults of a full disk ({error})")
         self.nodes = TwoNodes(folder / "ray", *cpus)
-        stack.callback(self.nodes.stop)
-
-
-def save_backbone(folder: Path) -> str:
-    """Writes a tiny encoder with its tokenizer to an existing folder and returns its path."""
-    transformers.utils.logging.disable_progress_bar()
-    save_encoder(folder)
-    return save_tokenizer(folder)
+        stack.callback(self.nodes.cluster.shutdown)
 
 
 @contextlib.contextmanager

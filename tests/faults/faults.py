@@ -31,6 +31,8 @@ PREEMPTION_EVENT = re.compile(r"a node is to be taken away: saving a checkpoint 
 RESTART = 10.0  # most seconds until a server is back
 STEPS_WITHOUT = 6  # steps that a run trains without a server, which is back before the run's end
 
+Effect = Callable[[Environment], None]
+
 
 class NotTriedError(Exception):
     """There was nothing that the fault could strike."""
@@ -38,14 +40,7 @@ class NotTriedError(Exception):
 
 @dataclass
 class FaultContext:
-    """What a fault acts on.
-
-    Attributes:
-        environment: Servers and nodes.
-        run: The run, which trains.
-        store: Folder or URI of its checkpoints.
-        random: Makes the random choices.
-    """
+    """What a fault acts on: the servers and nodes, a run that trains, and the folder or URI of its checkpoints."""
 
     environment: Environment
     run: ScriptedRun
@@ -107,22 +102,16 @@ def preemption_checkpoints(run_dir: Path) -> list[int]:
     return [int(match[1]) for text in read_events(run_dir) if (match := PREEMPTION_EVENT.search(text))]
 
 
-def kill_mlflow(context: FaultContext) -> None:
-    """Kills the MLflow server, and starts it again some steps later."""
-    server = context.environment.mlflow
-    _interrupt(context.run, server.stop, server.start, RESTART)
-
-
-def hang_mlflow(context: FaultContext) -> None:
-    """Lets the MLflow server accept connections without answering, for some steps or a minute."""
-    server = context.environment.mlflow
-    _interrupt(context.run, server.pause, server.resume, OUTAGE)
-
-
-def shut_s3(context: FaultContext) -> None:
-    """Closes the storage's port and cuts its connections, for some steps or seconds."""
-    gate = context.environment.s3.gate
-    _interrupt(context.run, gate.shut, gate.open, RESTART)
+def interrupt(context: FaultContext, down: Effect, up: Effect, seconds: float) -> None:
+    """Takes a server down until the run has trained some steps or ended, or the time is up."""
+    run = context.run
+    run.strike()
+    down(context.environment)
+    try:
+        last = run.struck.step + STEPS_WITHOUT
+        _wait(lambda: run.step >= last or run.status is not None, seconds)
+    finally:
+        up(context.environment)
 
 
 def fill_disk(context: FaultContext) -> None:
@@ -130,7 +119,7 @@ def fill_disk(context: FaultContext) -> None:
     disk, run = context.environment.disk, context.run
     if disk is None:
         raise NotTriedError("no small disk")
-    size = max((each.size for each in _sealed(context)), default=0)
+    size = max((sum(each.files.values()) for each in _sealed(context)), default=0)
     if not size:
         raise NotTriedError("no checkpoint yet")
     run.strike()
@@ -185,9 +174,15 @@ FAULTS: dict[str, Callable[[FaultContext], None]] = {
     "prepare": partial(kill_process, title=ENCODE),  # before the first step
     "node": lose_node,
     "node-preempted": preempt_node,
-    "mlflow-killed": kill_mlflow,
-    "mlflow-hangs": hang_mlflow,
-    "s3": shut_s3,
+    "mlflow-killed": partial(
+        interrupt, down=lambda its: its.mlflow.stop(), up=lambda its: its.mlflow.start(), seconds=RESTART
+    ),
+    "mlflow-hangs": partial(  # it accepts connections without answering
+        interrupt, down=lambda its: its.mlflow.pause(), up=lambda its: its.mlflow.resume(), seconds=OUTAGE
+    ),
+    "s3": partial(  # its port refuses connections, and the existing ones are cut
+        interrupt, down=lambda its: its.s3.gate.shut(), up=lambda its: its.s3.gate.open(), seconds=RESTART
+    ),
     "disk": fill_disk,
     "run-disk": fill_disk,
     "checkpoint-cut": partial(damage_newest_checkpoint, cut=True),
@@ -195,17 +190,6 @@ FAULTS: dict[str, Callable[[FaultContext], None]] = {
     "prepared-cut": partial(damage_prepared_file, cut=True),
     "prepared-changed": partial(damage_prepared_file, cut=False),
 }
-
-
-def _interrupt(run: ScriptedRun, down: Callable[[], None], up: Callable[[], None], seconds: float) -> None:
-    """Takes a server down until the run has trained some steps or ended, or the time is up."""
-    run.strike()
-    down()
-    try:
-        last = run.struck.step + STEPS_WITHOUT
-        _wait(lambda: run.step >= last or run.status is not None, seconds)
-    finally:
-        up()
 
 
 def _wait(condition: Callable[[], bool], seconds: float) -> None:

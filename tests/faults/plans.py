@@ -37,12 +37,7 @@ class RunPlan:
 def plan_runs(kinds: Sequence[str], faults: int, *, per_run: int, steps: int, seed: int) -> list[RunPlan]:
     """Plans runs that together have a number of faults, of each kind about equally many.
 
-    Args:
-        kinds: Keys of `FAULTS`.
-        faults: Number in all runs.
-        per_run: Most faults of a run.
-        steps: Of a run; no fault strikes in its last fifth.
-        seed: Determines the plan.
+    No fault strikes in the last fifth of a run's steps.
     """
     chance = random.Random(seed)
     remaining: list[str] = []

@@ -7,21 +7,16 @@ from typing import Any
 import pyarrow.parquet as pq
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from safetensors.torch import load_file
+from safetensors.torch import load, load_file
 from torch import Tensor
 
-from tests.faults.stored import checkpoints, temporary_files
+from tests.faults.stored import WEIGHTS, checkpoints, temporary_files
 
 Curves = dict[str, list[tuple[int, float]]]
 
 
 def differences(run_dir: Path, expected: Path, *, store: str, expected_store: str) -> Iterator[str]:
-    """Yields a line for each difference of two runs' directories and checkpoints, and for each file left behind.
-
-    Args:
-        run_dir, expected: Run directories.
-        store, expected_store: Folders or URIs of their checkpoints.
-    """
+    """Yields a line for each difference of two runs' directories and checkpoints, and for each file left behind."""
     if not (run_dir / "results.json").is_file():
         yield "there is no results.json: the run has not ended"
         return
@@ -36,7 +31,8 @@ def differences(run_dir: Path, expected: Path, *, store: str, expected_store: st
     if not sealed or sealed[-1].step != reference[-1].step:
         yield f"the last step's checkpoint is missing: there are those of {[each.step for each in sealed]}"
     else:
-        yield from _weight_differences(sealed[-1].weights(), reference[-1].weights(), "the last step's")
+        left, right = (load(each[-1].read(WEIGHTS)) for each in (sealed, reference))
+        yield from _weight_differences(left, right, "the last step's")
     for checkpoint in sealed:
         yield from checkpoint.problems()
     for path in sorted({*temporary_files(str(run_dir)), *temporary_files(store)}):
@@ -72,12 +68,8 @@ def _mlflow_run(tracking_uri: str, run_dir: Path) -> Run:
 def curve_differences(points: Curves, expected: Curves, *, split_at: Collection[int] = ()) -> Iterator[str]:
     """Yields a line for each curve with a repeated step, or with other steps or values than the undisturbed run's.
 
-    Of speed (`perf/`) only the steps are compared.
-
-    Args:
-        points, expected: Curves of the two runs.
-        split_at: Steps of the disturbed run's additional checkpoints. Each splits a point of the undisturbed run
-            into two, whose values are not compared.
+    Of speed (`perf/`) only the steps are compared. `split_at` are the steps of the disturbed run's additional
+    checkpoints: each splits a point of the undisturbed run into two, whose values are not compared.
     """
     steps_of_all = sorted({step for curve in expected.values() for step, _ in curve})
     between = [step for step in split_at if step not in steps_of_all]

@@ -12,23 +12,21 @@ import urllib.request
 from collections.abc import Callable
 
 BUCKET = "bucket"
-ACCESS_KEY = "AKIAOFNOACCOUNT"
 SECRET_KEY = "a-secret-that-nothing-may-show"
 CREDENTIALS = {
-    "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+    "AWS_ACCESS_KEY_ID": "AKIAOFNOACCOUNT",
     "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
     "AWS_REGION": "us-east-1",
     "AWS_EC2_METADATA_DISABLED": "true",
 }
 
 
-def free_port(above: int = 0) -> int:
-    """Returns a port above a number on which no process listens."""
+def free_port() -> int:
+    """Returns a port on which no process listens, above those from 10002 to 19999 that Ray gives its workers."""
     while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
+        with socket.create_server(("127.0.0.1", 0)) as probe:
             port: int = probe.getsockname()[1]
-        if port > above:
+        if port > 19999:
             return port
 
 
@@ -51,9 +49,8 @@ class Gate:
     It simulates an outage of a server that keeps its content in memory only.
     """
 
-    def __init__(self, port: int) -> None:
-        """`port` of the server on this machine."""
-        self._server_port = port
+    def __init__(self, server_port: int) -> None:
+        self._server_port = server_port
         self._sockets = set[socket.socket]()
         self._listener: socket.socket | None = None
         self.port = free_port()

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType
-from safetensors.torch import load
-from torch import Tensor
 
 MANIFEST, WEIGHTS = "manifest.json", "model/model.safetensors"
 _NAME = re.compile(r"step-(\d{9,})-[0-9a-f]{8}")
@@ -18,24 +16,12 @@ _TEMPORARY = re.compile(r"(^|/)\.(writing|replaced|fetching)|\.(writing|fetching
 
 @dataclass(frozen=True)
 class CheckpointFolder:
-    """A folder with the name of a checkpoint.
-
-    Attributes:
-        fs: Its file system.
-        path: In the file system.
-        step: In its name.
-        files: {path below the folder: bytes}.
-    """
+    """A folder with the name of a checkpoint, and {path below the folder: bytes} of its files."""
 
     fs: FileSystem
     path: str
     step: int
     files: dict[str, int]
-
-    @property
-    def size(self) -> int:
-        """Bytes of all files."""
-        return sum(self.files.values())
 
     @property
     def is_sealed(self) -> bool:
@@ -45,10 +31,6 @@ class CheckpointFolder:
     def read(self, name: str) -> bytes:
         """Returns a file's content."""
         return _read(self.fs, f"{self.path}/{name}")
-
-    def weights(self) -> dict[str, Tensor]:
-        """Returns the weights of its model."""
-        return load(self.read(WEIGHTS))
 
     def problems(self) -> Iterator[str]:
         """Yields a line for each file that differs from the manifest."""

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,9 @@ from tests.processes import PROC, descendants_named
 pytestmark = pytest.mark.skipif(not (PROC / "self" / "stat").exists(), reason="processes are found in /proc")
 
 
+PAUSE = partial(time.sleep, 3)  # the length of an outage
+
+
 def settings_like(finished: Finished, folder: Path, backbone: str, **sections: dict[str, Any]) -> Settings:
     """The settings of a finished run, for a run in another folder."""
     data = {"prepared_dir": str(finished.home / "prepared")}
@@ -45,15 +49,16 @@ def settings_like(finished: Finished, folder: Path, backbone: str, **sections: d
 
 
 @contextmanager
-def inject_at(run_dir: Path, step: int, fault: Callable[[], None]) -> Iterator[None]:
-    """Calls `fault` in a thread when the run in the block has recorded a step, which must happen."""
+def inject_at(run_dir: Path, step: int, *fault: Callable[[], None]) -> Iterator[None]:
+    """Calls the parts of a fault in a thread when the run in the block has recorded a step, which must happen."""
     injected, ended = threading.Event(), threading.Event()
 
     def watch() -> None:
         while not ended.wait(0.01):
             if any(int(chunk.name) >= step for chunk in list_chunks(run_dir)):
                 injected.set()
-                fault()
+                for part in fault:
+                    part()
                 return
 
     watcher = threading.Thread(target=watch)
@@ -131,13 +136,8 @@ def test_a_run_whose_bucket_is_away_for_seconds_loses_nothing_and_shows_no_key(
     settings = settings_like(ray_run, home, tiny_backbone, cluster={"storage_path": uri})
     run_dir, lines, store = home / "runs" / "run", list[str](), uri.replace("/runs?", "/runs/run?")
 
-    def shut_for_seconds() -> None:
-        s3_server.gate.shut()
-        time.sleep(3)  # the length of the outage
-        s3_server.gate.open()
-
     try:
-        with inject_at(run_dir, 3, shut_for_seconds):
+        with inject_at(run_dir, 3, s3_server.gate.shut, PAUSE, s3_server.gate.open):
             train(settings, lines.append)
         assert_equal_to(ray_run, settings, store)
         assert yaml.safe_load((run_dir / "config.yaml").read_text())["cluster"]["storage_path"] == uri
@@ -153,12 +153,7 @@ def test_a_run_whose_mlflow_server_restarts_has_every_step_of_its_curves(
     run, cluster = {"tracking_uri": mlflow_server.uri}, {"num_workers": 0}
     settings = settings_like(ray_run, tmp_path, tiny_backbone, run=run, cluster=cluster)
     run_dir = tmp_path / "runs" / "run"
-
-    def restart() -> None:
-        mlflow_server.stop()
-        mlflow_server.start()
-
-    with inject_at(run_dir, 3, restart):
+    with inject_at(run_dir, 3, mlflow_server.stop, mlflow_server.start):
         train(settings, lambda _: None)
     status, points = curves(mlflow_server.uri, run_dir)
     undisturbed = curves(f"sqlite:///{ray_run.home}/ml.db", ray_run.run_dir)[1]
@@ -178,14 +173,12 @@ def test_a_run_waits_for_room_on_its_disk(ray_run: Finished, tmp_path: Path, tin
     settings = settings_like(ray_run, tmp_path, tiny_backbone, run=run, cluster=cluster)
     run_dir = disk.path / "runs" / "run"
 
-    def fill_for_seconds() -> None:
+    def fill() -> None:
         with contextlib.suppress(OSError):  # the run writes there too
             disk.fill(leave=0)
-        time.sleep(3)  # the length of the outage
-        disk.make_room()
 
     try:
-        with inject_at(run_dir, 3, fill_for_seconds):
+        with inject_at(run_dir, 3, fill, PAUSE, disk.make_room):
             train(settings, lambda _: None)
         events = read_events(run_dir)
         assert any(re.search(r"of step \d+ was [1-9]\d* s late: .*No space left", e) for e in events), events

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.torch import load_file, save_file
 
-from tests.faults.same_run import curve_differences, curves, differences
+from tests.faults.same_run import curve_differences, differences
 from tests.faults.stored import checkpoints, files_with
 from tests.pipeline.small_run import STEPS, Finished
 
@@ -52,13 +52,6 @@ def test_other_weights_are_found(copy: Path, ray_run: Finished) -> None:
     best, last = compare(copy, ray_run)
     assert best.startswith("the best step's weights differ")
     assert last.startswith("the last step's checkpoint is missing")
-
-
-def test_real_curves_equal_themselves(ray_run: Finished) -> None:
-    status, points = curves(f"sqlite:///{ray_run.home}/ml.db", ray_run.run_dir)
-    assert status == "FINISHED"
-    assert len(points["train/loss"]) > 3
-    assert list(curve_differences(points, points)) == []
 
 
 LOSS: list[tuple[int, float]] = [(3, 0.7), (6, 0.5), (9, 0.1)]

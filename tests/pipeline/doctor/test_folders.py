@@ -1,30 +1,26 @@
 """Folders are tried by writing to them, from the driver and from nodes; no file is left behind."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pyarrow.fs import FileSelector, FileType
 
 from pipeline.doctor import folders
 from pipeline.doctor.finding import Finding
 from pipeline.doctor.folders import RunFolder, check_folders, folder_problem, probed_folders, write_probe
-from pipeline.runs.checkpoints.storage import open_filesystem
 from tests.faults.servers import CREDENTIALS, S3Server
+from tests.faults.stored import files_with
 from tests.pipeline.small_run import make_settings
 
 
-def test_writable_folders_pass_and_keep_their_content(tmp_path: Path) -> None:
+def test_writable_folders_with_room_pass_and_keep_their_content(tmp_path: Path) -> None:
     (tmp_path / "prepared").mkdir()
     settings = make_settings(tmp_path, "x", cluster={"storage_path": str(tmp_path / "deep" / "storage")})
     with probed_folders(settings) as probed:
-        findings = check_folders(probed, {"a": {}}, 1)
-    assert [(finding.name, finding.ok) for finding in findings] == [
-        ("run.output_dir", True),
-        ("cluster.storage_path", True),
-        ("data.prepared_dir", True),
-    ]
+        findings, too_large = check_folders(probed, {}, 1), check_folders(probed, {}, 10**18)
+    assert [finding.ok for finding in findings] == [True] * 3
     assert "checkpoints take" in findings[1].message
+    assert [finding.ok for finding in too_large] == [True, False, True]
+    assert "cluster.keep_checkpoints" in too_large[1].remedy
     assert [path.name for path in tmp_path.rglob("*")] == ["prepared"]
 
 
@@ -55,33 +51,18 @@ def test_a_node_that_sees_another_folder_fails(tmp_path: Path) -> None:
     assert "the driver's file is missing" in folder_problem(str(tmp_path), probe + "x")
     (tmp_path / probe).write_text("other")
     assert "other content" in folder_problem(str(tmp_path), probe)
-    folder = RunFolder("data.prepared_dir", str(tmp_path), str(tmp_path), True, probe)
+    folder = RunFolder("data.prepared_dir", str(tmp_path), str(tmp_path), True, probe, "")
     [finding] = check_folders([folder], {"a": {}, "b": {str(tmp_path): "is not there"}}, 0)
     assert finding.ok is False
     assert "seen from node b" in finding.message
     assert "all nodes share" in finding.remedy
 
 
-def test_checkpoints_larger_than_the_disk_fail(tmp_path: Path) -> None:
-    with probed_folders(make_settings(tmp_path, "x")) as probed:
-        findings = check_folders(probed, {}, 10**18)
-    assert [finding.ok for finding in findings] == [False, True]
-    assert "cluster.keep_checkpoints" in findings[0].remedy
-
-
-@pytest.fixture
-def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+def test_a_bucket_is_tried_like_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
-    (tmp_path / "server").mkdir()
-    server = S3Server(tmp_path / "server")
-    yield server
-    server.stop()
+    bucket = S3Server(tmp_path)
 
-
-def test_a_bucket_is_tried_like_a_folder(
-    bucket: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
     def check(uri: str) -> Finding:
         with probed_folders(make_settings(tmp_path, "x", cluster={"storage_path": uri})) as probed:
             storage = probed[1]
@@ -91,12 +72,10 @@ def test_a_bucket_is_tried_like_a_folder(
     uri = bucket.uri("runs")
     passed = check(uri)
     assert (passed.ok, passed.message) == (True, f"{uri} can be written, also from 1 node")
-    store, path = open_filesystem(uri)
-    remaining = store.get_file_info(FileSelector(path.partition("/")[0], recursive=True))
-    assert not [info for info in remaining if info.type == FileType.File]
+    assert files_with("", uri) == []
     absent = check(uri.replace("//bucket/", "//another/"))
     assert (absent.ok, absent.remedy) == (False, "set another cluster.storage_path")
-    bucket.gate.shut()
+    bucket.stop()
     monkeypatch.setattr(folders, "SECONDS", 2)
     silent = check(uri)
     assert (silent.ok, "cannot be written" in silent.message) == (False, True)

@@ -22,15 +22,15 @@ GOOD: dict[str, list[Any]] = {
 
 def write(folder: Path, config: str, **changes: Any) -> None:
     columns = {name: values for name, values in {**GOOD, **changes}.items() if values is not None}
-    target = folder / "nyu-mll" / "glue" / config
+    target = folder / resolve_tasks((config,))[0].dataset / config
     target.mkdir(parents=True)
     for split in ("train", "validation"):
         pq.write_table(pa.table(columns), target / f"{split}.parquet")
 
 
 def check(folder: Path, tokenizer: str, *names: str) -> Any:
-    text = tokenizer_json(tokenizer)
-    return check_tasks(resolve_tasks(names), open_source(str(folder)), load_tokenizer(text), 32)
+    loaded = load_tokenizer(tokenizer_json(tokenizer))
+    return check_tasks(resolve_tasks(names), open_source(str(folder)), loaded, 32)
 
 
 @pytest.mark.parametrize(
@@ -82,16 +82,7 @@ def test_every_choice_is_an_encoding(tmp_path: Path, tokenizer_dir: str) -> None
     write(tmp_path, "rte")
     _, rows = check(tmp_path, tokenizer_dir, "rte")
     assert encodings_per_row(rows) == 1.0
-    copa = {
-        "premise": ["the cat"],
-        "choice1": ["ran"],
-        "choice2": ["sat"],
-        "question": ["cause"],
-        "label": [0],
-    }
-    target = tmp_path / resolve_tasks(("copa",))[0].dataset / "copa"
-    target.mkdir(parents=True)
-    for split in ("train", "validation"):
-        pq.write_table(pa.table(copa), target / f"{split}.parquet")
+    texts = {"premise": ["the cat"], "choice1": ["ran"], "choice2": ["sat"], "question": ["cause"]}
+    write(tmp_path, "copa", **{**dict.fromkeys(GOOD), **texts, "label": [0]})
     _, rows = check(tmp_path, tokenizer_dir, "rte", "copa")
     assert encodings_per_row(rows) == 1.5
