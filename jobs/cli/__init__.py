@@ -17,7 +17,7 @@ from jobs.cli.paths import absolute_paths
 from pipeline.config import RunSettings, Settings, TrainSettings
 from pipeline.runs.checkpoints.storage import last_part
 
-__all__ = ["SettingsParser", "fail", "parse_sections", "parse_settings"]
+__all__ = ["fail", "parse_sections", "parse_settings"]
 
 
 def parse_settings(argv: Sequence[str], description: str, examples: str) -> Settings:

@@ -1,5 +1,6 @@
 """Wrong `--config` files, by hand and generated: refused in one line that names file and line."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,7 @@ CONFIGS = {
     "": "{path}:1: the file contains no settings",
     "# only words\n": "{path}:1: the file contains no settings",
     "- a\n- b\n": "{path}:1: the file contains no settings",
-    "text\n": "{path}:1: the file contains no settings",
     "train:\n": "{path}:1: section 'train' contains no settings",
-    "train: 3\n": "{path}:1: section 'train' contains no settings",
     "train: [a]\n": "{path}:1: section 'train' contains no settings",
     "run: {seed: 1}\nrun: {seed: 2}\n": "{path}:2: 'run' is set twice in the file",
     "run:\n  seed: 1\n  seed: 1\n": "{path}:3: 'seed' is set twice in section 'run'",
@@ -28,12 +27,9 @@ CONFIGS = {
     "run: {batch_size: 3}\n": "{path}:1: unknown setting run.batch_size; did you mean train.batch_size?",
     "train: {xyz: 3}\n": "{path}:1: unknown setting train.xyz",
     "1: 2\n": "{path}:1: unknown section '1'",
-    "null: 2\n": "{path}:1: unknown section 'null'",
     "? [a, b]\n: 3\n": "{path}:1: not valid YAML: found unhashable key",
     "train: {<<: {batch_size: 3}}\n": "{path}:1: unknown setting train.<<",
     "train: [1\n": "{path}:2: not valid YAML",
-    "train:\n\tseed: 3\n": "{path}:2: not valid YAML",
-    "train: {seed: 3\n---\n": "{path}:2: not valid YAML",
     "run: {seed: 1}\n---\nrun: {seed: 1}\n": "{path}:2: not valid YAML: but found another document",
     "%YAML 9.9\n---\nrun: {seed: 1}\n": "{path}:1: not valid YAML: found incompatible YAML document",
     "run: {name: !!python/object/apply:os.getcwd []}\n": "{path}:1: not valid YAML: could not determine",
@@ -42,8 +38,6 @@ CONFIGS = {
     "run: {seed: !!int ''}\n": "{path}: not valid YAML",
     "run: *nothing\n": "{path}:1: not valid YAML: found undefined alias",
     'run: {output_dir: "a\\0b"}\n': "run.output_dir: 'a\\x00b' contains a null character",
-    "data: {tasks: {a: 1}}\n": "data.tasks: expected a list",
-    "train: {batch_size: {a: 1}}\n": "train.batch_size: expected a whole number",
     "[[" * 2000: "{path}: not valid YAML",
     "train: {batch_size: x}\n": "train.batch_size: expected a whole number, got 'x'",
     "train: {batch_size: null}\n": "train.batch_size: expected a whole number, got 'null'",
@@ -82,6 +76,13 @@ GENERATED = settings(
 )
 
 
+def as_yaml(content: dict[str, Any]) -> bytes:
+    sections: dict[str, dict[str, Any]] = {}
+    for name, value in content.items():
+        sections.setdefault(name.split(".")[0], {})[name.split(".")[1]] = value
+    return yaml.dump(sections, allow_unicode=True).encode()
+
+
 @st.composite
 def misspelt(draw: st.DrawFn) -> tuple[str, str]:
     """A setting, and its name with a letter too many, too few, doubled, or two exchanged."""
@@ -104,9 +105,7 @@ def test_a_misspelt_setting_gets_the_right_name(
     empty_folder: Path, names: tuple[str, str], in_a_file: bool
 ) -> None:
     name, wrong = names
-    if in_a_file:
-        section, _, field = wrong.partition(".")
-        (empty_folder / "run.yaml").write_text(yaml.safe_dump({section: {field: 1}}))
+    (empty_folder / "run.yaml").write_bytes(as_yaml({wrong: 1}))
     line = refusal(empty_folder, *(["--config", "run.yaml"] if in_a_file else [f"--{wrong}", "1"]))
     assert f"unknown setting {'' if in_a_file else '--'}{wrong}; did you mean {name}?" in line
 
@@ -119,7 +118,7 @@ def test_a_misspelt_setting_gets_the_right_name(
 def test_a_number_out_of_range_is_named(empty_folder: Path, name: str, value: float) -> None:
     if isinstance(value, float) and name == "train.epochs" and 0 < value < 2**31:
         return
-    (empty_folder / "run.yaml").write_text(yaml.safe_dump({name.split(".")[0]: {name.split(".")[1]: value}}))
+    (empty_folder / "run.yaml").write_bytes(as_yaml({name: value}))
     assert refusal(empty_folder, "--config", "run.yaml").startswith(f"{name}: ")
 
 
@@ -134,29 +133,13 @@ VALUES = st.recursive(
 PIECES = ("batch_size", ": ", "\n", "  ", "- ", "{", "}", "[", "&a ", "*a", "!!int ", "'", "#")
 
 
-@settings(GENERATED, max_examples=40)
-@given(content=st.dictionaries(st.sampled_from(sorted(FIELDS)), VALUES, min_size=1, max_size=4))
-def test_any_values_in_a_file_are_accepted_or_refused(empty_folder: Path, content: dict[str, Any]) -> None:
-    sections: dict[str, dict[str, Any]] = {}
-    for name, value in content.items():
-        sections.setdefault(name.split(".")[0], {})[name.split(".")[1]] = value
-    (empty_folder / "run.yaml").write_text(yaml.dump(sections, allow_unicode=True))
-    assert_accepted_or_refused("--config", "run.yaml")
-
-
-@settings(GENERATED, max_examples=40)
+@settings(GENERATED, max_examples=80)
 @given(
-    content=st.binary(max_size=40)
+    content=st.dictionaries(st.sampled_from(sorted(FIELDS)), VALUES, min_size=1, max_size=4).map(as_yaml)
+    | st.binary(max_size=40)
     | st.lists(st.sampled_from([*SECTIONS, *PIECES]), max_size=12).map(lambda parts: "".join(parts).encode())
 )
 def test_any_file_is_accepted_or_refused(empty_folder: Path, content: bytes) -> None:
     (empty_folder / "run.yaml").write_bytes(content)
-    assert_accepted_or_refused("--config", "run.yaml")
-
-
-def assert_accepted_or_refused(*arguments: str) -> None:
-    """Generated settings may be correct; then the job gets as far as Ray."""
-    try:
-        refusal_line(*arguments)
-    except ResourcesTakenError:
-        return
+    with suppress(ResourcesTakenError):  # generated settings may be correct; then the job gets as far as Ray
+        refusal_line("--config", "run.yaml")

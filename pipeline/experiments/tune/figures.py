@@ -19,13 +19,7 @@ FEWEST_FOR_IMPORTANCE = 4
 
 
 def parallel_figure(space: Space, records: Sequence[TrialRecord], path: Path) -> None:
-    """Draws each trial as a line through its settings to its average; a dashed one did not finish.
-
-    Args:
-        space: The axes, in this order.
-        records: Trials that have an average.
-        path: Of the PNG.
-    """
+    """Draws each trial as a line through its settings to its average, which it must have; dashed: did not finish."""
     averages = [record.average or 0.0 for record in records]
     low, high = min(averages), max(averages)
     span = high - low or 1.0

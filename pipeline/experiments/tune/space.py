@@ -51,11 +51,7 @@ Space = tuple[Dimension, ...]
 
 
 def parse_space(spec: Mapping[str, Any], known: Sequence[str]) -> Space:
-    """Returns the dimensions of a space.
-
-    Args:
-        spec: {name: {kind: range or list}}, from YAML.
-        known: Dotted names of all settings.
+    """Returns the dimensions of `spec`, {name: {kind: range or list}}; `known` are the names of all settings.
 
     Raises:
         ValueError: The space is empty, a name is no setting, or a range is invalid; one line that names it.

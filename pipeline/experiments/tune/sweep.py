@@ -25,11 +25,7 @@ def sweep(
 ) -> dict[str, Any]:
     """Runs a sweep, or resumes one (`run.resume`); returns the content of `sweep.json`.
 
-    Args:
-        settings: Of the run that every trial starts from, with absolute paths. `run.name` is the sweep's.
-        wanted: Search, early stopping and limits.
-        space: Search space.
-        show: Receives progress lines.
+    Every trial starts from `settings`, whose paths are absolute and whose `run.name` is the sweep's.
 
     Raises:
         ValueError: A mistake in the settings, in one line; nothing was trained.

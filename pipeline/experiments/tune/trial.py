@@ -35,8 +35,7 @@ class TrialTrainable:
     def train(self, config: dict[str, Any]) -> None:
         """Trains one trial from its last checkpoint, if it has one, and reports each evaluation to Ray Tune.
 
-        Args:
-            config: `id` and `drawn`, as `SweepSearch` suggests them.
+        `config` has `id` and `drawn`, as `SweepSearch` suggests them.
         """
         configure_ray_data()
         name, base = config["id"], self.base
