@@ -114,7 +114,10 @@ def _files(entry: Entry, splits: tuple[str, ...]) -> tuple[tuple[str, str], ...]
 
 def _check_columns(entry: Entry, task: Task) -> None:
     """Raises ValueError if a file of the used splits lacks a column that the task names."""
-    named = [("text_columns", name) for text in task.text_columns for name in _columns_of_text(text)]
+    named = []
+    for text in task.text_columns:
+        names = [name for _, name in template_parts(text) if name] if "{" in text or "}" in text else [text]
+        named += [("text_columns", name) for name in names]
     named += [("columns", name) for names in task.columns.values() for name in split_names(names)]
     if TASK_KINDS[task.head.kind].texts != (0,) and "answers" not in task.columns:
         named.append(("label_column", task.label_column))
@@ -129,7 +132,3 @@ def _check_columns(entry: Entry, task: Task) -> None:
         for field, name in named:
             if name not in present and name.partition(".")[0] not in present:
                 entry.fail(field, f"{path} has no column {name!r}{suggest(name, present)}")
-
-
-def _columns_of_text(text: str) -> list[str]:
-    return [name for _, name in template_parts(text) if name] if "{" in text or "}" in text else [text]

@@ -16,17 +16,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of a check. Users and passwords in addresses are masked.
-
-    Attributes:
-        name: Subject of the check.
-        ok: Whether the check passed; None where it could not be made.
-        message: The result in one line.
-        remedy: What to do about it; empty where the check passed.
-    """
+    """The result of a check in one line, and a remedy. Users and passwords in addresses are masked."""
 
     name: str
-    ok: bool | None
+    ok: bool | None  # None: the check could not be made
     message: str
     remedy: str = ""
 
@@ -48,11 +41,7 @@ class UnavailableError(Exception):
 
 
 def require(value: T | None, name: str) -> T:
-    """Returns a value that an earlier check provided.
-
-    Raises:
-        UnavailableError: It is empty, so the check cannot be made.
-    """
+    """Returns a value that an earlier check provided; raises UnavailableError if it is empty."""
     if not value:
         raise UnavailableError(name)
     return value
@@ -69,11 +58,7 @@ def collect_findings(name: str, check: Callable[[], Sequence[Finding]]) -> list[
 
 
 def call_with_timeout(seconds: float, fn: Callable[[], T]) -> T:
-    """Returns the result of `fn`. A call that takes too long is abandoned in its daemon thread.
-
-    Raises:
-        TimeoutError: `fn` did not return in time.
-    """
+    """Returns the result of `fn`; raises TimeoutError if it takes too long and abandons its daemon thread."""
     pool = ThreadPool(1)
     result = pool.apply_async(fn)
     pool.close()

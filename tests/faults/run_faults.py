@@ -103,12 +103,9 @@ class UndisturbedRun:
         home.mkdir()
         self.prepared = home / "prepared"
         settings = settings_for(environment, home, self.prepared, "directory")
-        run = ScriptedRun(settings, home, environment.nodes.address)
-        run.start()
-        try:
+        with contextlib.closing(ScriptedRun(settings, home, environment.nodes.address)) as run:
+            run.start()
             run.wait_for_end()
-        finally:
-            run.close()
         self.run_dir = run.run_dir
         self.store = str(run.run_dir / "checkpoints")
         self.curves = curves(environment.mlflow.uri, run.run_dir)[1]

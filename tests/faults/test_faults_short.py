@@ -90,17 +90,15 @@ def test_a_run_whose_worker_and_then_driver_are_killed_ends_as_if_undisturbed(
     ray_run: Finished, tmp_path: Path, tiny_backbone: str
 ) -> None:
     settings = settings_like(ray_run, tmp_path, tiny_backbone, cluster={"max_failures": 1})
-    run = ScriptedRun(settings, tmp_path, ray.get_runtime_context().gcs_address)
-    run.start()
-    try:
+    address = ray.get_runtime_context().gcs_address
+    with contextlib.closing(ScriptedRun(settings, tmp_path, address)) as run:
+        run.start()
         assert run.wait_for_step(3)  # the end of a round, after the checkpoint of step 2
         kill_worker()
         assert run.wait_for_step(9)
         run.kill()
         run.start()
         run.wait_for_end()
-    finally:
-        run.close()
     assert_equal_to(ray_run, settings)
     events = read_events(run.run_dir)
     assert any(re.match(r"worker \d failed", event) for event in events), events

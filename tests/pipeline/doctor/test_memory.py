@@ -70,38 +70,36 @@ def test_frozen_parameters_have_no_gradients_and_no_moments() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "factor"),
+    ("changes", "least", "most"),  # times what the usual settings take
     [
-        ({"rows": ROWS // 2}, 0.5),
-        ({"encodings_per_row": 2.5}, 2.5),
-        ({"candidates": ROWS}, 1.0),
-        ({"candidates": 64 * ROWS}, None),
-        ({"max_seq_length": LENGTH // 2}, None),
-        ({"gradient_checkpointing": True}, None),
-        ({"on_gpu": True}, None),
+        ({"rows": ROWS // 2}, 0.5, 0.5),
+        ({"encodings_per_row": 2.5}, 2.5, 2.5),
+        ({"candidates": ROWS}, 1.0, 1.0),
+        ({"candidates": 64 * ROWS}, 2.0, 64.0),
+        ({"max_seq_length": LENGTH // 2}, 0.0, 0.99),
+        ({"gradient_checkpointing": True}, 0.0, 0.99),
+        ({"on_gpu": True}, 0.0, 0.99),
     ],
 )
-def test_activations_follow_the_settings(changes: dict[str, Any], factor: float | None) -> None:
+def test_activations_follow_the_settings(changes: dict[str, Any], least: float, most: float) -> None:
     with torch.device("meta"):
         model = make_model()
-    usual, changed = activations(model), activations(model, **changes)
-    assert changed == factor * usual if factor else (changed < usual) == ("candidates" not in changes)
+    assert least <= activations(model, **changes) / activations(model) <= most
 
 
 @pytest.mark.parametrize(
     ("devices", "results"),
     [
         ({"node a": (2, 20), "node b": (1, 10)}, [True]),
-        ({"node a": (2, 19), "node b": (1, 10)}, [False]),
         ({"GPU 0 of node a": (1, None), "GPU 0 of node b": (1, 11)}, [None, True]),
         ({}, []),
     ],
 )
 def test_every_device_has_to_hold_its_ranks(devices: dict[str, Any], results: list[bool | None]) -> None:
-    findings = compare_memory(10, "memory", devices)
-    assert [finding.ok for finding in findings] == results
-    for finding in findings:
-        if finding.ok is False:
-            assert "node a has 19 bytes free for 2" in finding.message
-            assert "node b" not in finding.message
-            assert "train.gradient_accumulation" in finding.remedy
+    assert [finding.ok for finding in compare_memory(10, "memory", devices)] == results
+
+
+def test_a_device_that_is_too_small_is_named_with_a_remedy() -> None:
+    [finding] = compare_memory(10, "memory", {"node a": (2, 19), "node b": (1, 10)})
+    assert finding.message == "a worker may need 10 bytes of memory: node a has 19 bytes free for 2"
+    assert finding.remedy.startswith("raise train.gradient_accumulation")
