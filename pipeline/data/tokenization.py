@@ -15,10 +15,7 @@ from pipeline.errors import first_line
 
 
 def tokenizer_json(name: str) -> str:
-    """Returns the JSON text of a tokenizer's fast backend, without padding and truncation.
-
-    Args:
-        name: Hub id, or a folder with a tokenizer.
+    """Returns the JSON text of the fast backend of a Hub id's or folder's tokenizer, without padding and truncation.
 
     Raises:
         ValueError: There is no tokenizer, it has no fast backend, or its vocabulary is empty.

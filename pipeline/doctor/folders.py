@@ -103,12 +103,9 @@ def folder_problem(folder: str, probe: str) -> str:
 def check_folders(
     folders: Sequence[RunFolder], problems: Mapping[str, Mapping[str, str]], checkpoint_bytes: int
 ) -> list[Finding]:
-    """Checks that each folder can be written from the driver and the nodes, and has room for checkpoints.
+    """Checks that each folder can be written from the driver and the nodes, and has room for all checkpoints.
 
-    Args:
-        folders: From `probed_folders`.
-        problems: {node: {existing folder: result of `folder_problem`}}.
-        checkpoint_bytes: Size of all checkpoints that the run keeps.
+    `problems` is {node: {existing folder: result of `folder_problem`}}.
     """
     storage = next((each for each in folders if each.setting == "cluster.storage_path"), folders[0])
     return [_check_folder(each, problems, checkpoint_bytes if each is storage else 0) for each in folders]

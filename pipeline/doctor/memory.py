@@ -52,10 +52,8 @@ def rank_bytes(
     state = FLOAT * encoder.hidden_size
     widest = max(part.out_features for part in layers[0].modules() if isinstance(part, nn.Linear))
     dropout = any(part.p > 0 for part in model.modules() if isinstance(part, nn.Dropout))
-    conditional, conditional_scores = (
-        bool(model.config.has_conditions),
-        bool(model.config.conditional_attention),
-    )
+    conditional = bool(model.config.has_conditions)
+    conditional_scores = bool(model.config.conditional_attention)
     matrices = 0  # of attention, [tokens, max_seq_length] each
     if on_gpu:
         matrices = int(conditional_scores)

@@ -26,6 +26,10 @@ def test_the_embedded_default_is_well(
     lines = capsys.readouterr().out.splitlines()
     assert (code, lines[-1]) == (0, "all is well"), lines
     assert all(line.startswith("✓ ") for line in lines[:-1])
+    assert [line[2:].partition(":")[0] for line in lines[:-1]] == [
+        "model", "tasks", "Ray", "nodes", "workers", "memory", "run.output_dir", "data.prepared_dir", "MLflow",
+        "run directory", "one batch",
+    ]  # fmt: skip
     assert not list(tmp_path.rglob("*.*"))
 
 

@@ -19,20 +19,6 @@ def findings_of(settings: Any) -> dict[str, Finding]:
     return {finding.name: finding for finding in Examination(settings, job).run()}
 
 
-def test_a_sound_run_passes_every_check_and_no_file_is_left(
-    ray_cluster: None, tiny_backbone: str, tmp_path: Path
-) -> None:
-    findings = findings_of(make_settings(tmp_path, tiny_backbone))
-    assert {name: finding.ok for name, finding in findings.items()} == dict.fromkeys(
-        [
-            "model", "tasks", "Ray", "nodes", "workers", "memory", "run.output_dir", "data.prepared_dir", "MLflow",
-            "run directory", "one batch",
-        ],
-        True,
-    )  # fmt: skip
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
-
-
 def test_all_failures_are_found_at_once(ray_cluster: None, tiny_backbone: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     run = {"output_dir": str(tmp_path / "file" / "runs"), "tracking_uri": "http://me:secret@127.0.0.1:1"}

@@ -25,23 +25,23 @@ def test_writable_folders_with_room_pass_and_keep_their_content(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("section", "setting", "folder"),
+    ("setting", "folder"),
     [
-        ("run", "output_dir", "{tmp_path}/file/below"),
-        ("run", "output_dir", "/proc/nothing/here"),
-        ("cluster", "storage_path", "nowhere://me:secret@bucket/runs"),
+        ("run.output_dir", "{tmp_path}/file/below"),
+        ("run.output_dir", "/proc/nothing/here"),
+        ("cluster.storage_path", "nowhere://me:secret@bucket/runs"),
     ],
 )
 def test_a_folder_that_cannot_be_written_is_named_with_its_setting(
-    tmp_path: Path, section: str, setting: str, folder: str
+    tmp_path: Path, setting: str, folder: str
 ) -> None:
     (tmp_path / "file").write_text("no folder")
-    folder = folder.format(tmp_path=tmp_path)
-    with probed_folders(make_settings(tmp_path, "x", **{section: {setting: folder}})) as probed:
+    folder, (section, name) = folder.format(tmp_path=tmp_path), setting.split(".")
+    with probed_folders(make_settings(tmp_path, "x", **{section: {name: folder}})) as probed:
         findings = check_folders(probed, {}, 1)
     [failed] = [finding for finding in findings if not finding.ok]
     assert failed.message.startswith(folder.replace("me:secret", "***") + " cannot be written")
-    assert failed.remedy == f"set another {section}.{setting}"
+    assert failed.remedy == f"set another {setting}"
     assert "secret" not in str(findings)
 
 
