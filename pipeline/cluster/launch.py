@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from pipeline.cluster.reports import ControllerCallback
+from pipeline.cluster.validation import Evals
 from pipeline.cluster.workers import train_on_workers
 from pipeline.config import ClusterSettings
 from pipeline.runs.checkpoints.checkpoint import DamagedCheckpointError, seal
@@ -22,7 +23,6 @@ from pipeline.training.evaluation import EvalSet
 from pipeline.training.job import TrainJob
 from pipeline.training.loop import Save, train_on_rank
 
-Evals = Mapping[str, Mapping[str, Any]]
 Best = tuple[Path, Mapping[str, Any]]
 
 
@@ -40,7 +40,7 @@ def launch(
     Args:
         job: The training job.
         fetch: Fetches a rank's training rows.
-        evals: {task: {split: prepared rows}}.
+        evals: Prepared rows.
         settings: Workers and storage.
         paths: Of the records and checkpoints.
         on_records: Called after each chunk of records that this process writes.

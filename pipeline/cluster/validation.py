@@ -15,10 +15,10 @@ from pipeline.training.evaluation import EvalSet, measure, predict_all
 from pipeline.training.job import TrainJob
 from pipeline.training.scoring import Precision
 
-EvalReferences = Mapping[str, Mapping[str, Any]]  # {task: {split: reference to its prepared rows}}
+Evals = Mapping[str, Mapping[str, Any]]  # {task: {split: prepared rows or a reference to them}}
 
 
-def get_eval_sets(tasks: Sequence[str], evals: EvalReferences) -> list[EvalSet]:
+def get_eval_sets(tasks: Sequence[str], evals: Evals) -> list[EvalSet]:
     """Returns the evaluation rows of all tasks from Ray's object store."""
     tables = {
         task: {split: ray.get(reference) for split, reference in splits.items()}
@@ -28,7 +28,7 @@ def get_eval_sets(tasks: Sequence[str], evals: EvalReferences) -> list[EvalSet]:
 
 
 def evaluate_checkpoint(
-    checkpoint: Checkpoint, *, job: TrainJob, evals: EvalReferences, store: CheckpointStore
+    checkpoint: Checkpoint, *, job: TrainJob, evals: Evals, store: CheckpointStore
 ) -> dict[str, Any]:
     """Predicts every evaluation row with a stored checkpoint's model and writes the scores to the run's store.
 

@@ -4,7 +4,6 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from ray.train.v2.api.validation_config import ValidationConfig
 
 from pipeline.cluster.connection import wants_gpu
 from pipeline.cluster.reports import POLL_SECONDS, ControllerCallback, Reporter, remove_leftovers
-from pipeline.cluster.validation import evaluate_checkpoint, get_eval_sets
+from pipeline.cluster.validation import Evals, evaluate_checkpoint, get_eval_sets
 from pipeline.config import ClusterSettings
 from pipeline.errors import first_line
 from pipeline.runs.checkpoints.store import CheckpointStore, StoredCheckpoint
@@ -37,7 +36,7 @@ from pipeline.training.watchdog import HangError, mark_progress, run_with_watchd
 def train_on_workers(
     job: TrainJob,
     fetch: Fetch,
-    evals: Mapping[str, Mapping[str, Any]],
+    evals: Evals,
     settings: ClusterSettings,
     paths: RunPaths,
     attempt: str,
