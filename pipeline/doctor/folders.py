@@ -26,23 +26,14 @@ SECONDS = 60.0  # the client of a bucket that does not answer retries much longe
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A folder that a run writes to.
+    """A folder that a run writes to."""
 
-    Attributes:
-        setting: Name of the setting.
-        path: Value of the setting, a local path or a URI.
-        existing: `path`, or for a local path its nearest parent that exists.
-        on_all_nodes: Whether every node writes there.
-        probe: Name of the small file that the driver wrote to `existing`; empty where that failed.
-        problem: Why that failed.
-    """
-
-    setting: str
-    path: str
-    existing: str
-    on_all_nodes: bool
-    probe: str
-    problem: str
+    setting: str  # its name
+    path: str  # its value, a local path or a URI
+    existing: str  # `path`, or for a local path its nearest parent that exists
+    on_all_nodes: bool  # whether every node writes there
+    probe: str  # name of the small file that the driver wrote to `existing`; empty where that failed
+    problem: str  # why that failed
 
 
 @contextlib.contextmanager

@@ -27,19 +27,12 @@ SECONDS = 120.0  # for all nodes to answer: each may first start a process and f
 
 @dataclass(frozen=True)
 class NodeReport:
-    """The state of one node.
+    """The state of one node."""
 
-    Attributes:
-        versions: {package: version}, Python included; "none" where a package is not installed.
-        memory: Available bytes of the machine; None where unknown.
-        gpus: Free bytes of each GPU; empty without one, None where unknown.
-        problems: {folder: why it cannot be used}; the text is empty where it can.
-    """
-
-    versions: Mapping[str, str]
-    memory: int | None
-    gpus: tuple[int, ...] | None
-    problems: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str]  # of Python and `PACKAGES`; "none" where a package is not installed
+    memory: int | None  # available bytes of the machine; None where unknown
+    gpus: tuple[int, ...] | None  # free bytes of each GPU; empty without one, None where unknown
+    problems: Mapping[str, str] = field(default_factory=dict)  # {folder: result of `folder_problem`}
 
 
 def inspect_node(folders: Sequence[tuple[str, str]]) -> NodeReport:
