@@ -86,12 +86,8 @@ def test_a_new_scheduler_stops_what_is_behind_earlier_trials(unfinished: bool) -
 def test_a_grid_is_tried_once_and_beside_other_dimensions_in_complete_passes() -> None:
     grid, mixed = space_of(GRID), space_of({**RATE, **GRID})
     points = new_points(grid, [], 9)
-    assert [tuple(point.values()) for point in points] == [
-        (0, "size"),
-        (1, "size"),
-        (0, "uniform"),
-        (1, "uniform"),
-    ]
+    order = [(0, "size"), (1, "size"), (0, "uniform"), (1, "uniform")]
+    assert [tuple(point.values()) for point in points] == order
     tried = [TrialRecord("a", 1, {"run.seed": 1, "sampler.policy": "size", "train.learning_rate": 1e-4})]
     assert new_points(grid, tried, 0) == [points[0], *points[2:]]
     assert new_points(mixed, tried, 8) == [points[0], *points[2:], *points]
@@ -100,10 +96,8 @@ def test_a_grid_is_tried_once_and_beside_other_dimensions_in_complete_passes() -
 
 
 def test_unfinished_trials_come_first_under_their_names_then_new_draws() -> None:
-    space, drawn = (
-        space_of({**RATE, "run.seed": {"grid": [0, 1, 2]}}),
-        {"train.learning_rate": 2e-4, "run.seed": 1},
-    )
+    space = space_of({**RATE, "run.seed": {"grid": [0, 1, 2]}})
+    drawn = {"train.learning_rate": 2e-4, "run.seed": 1}
     done = TrialRecord("done", 1, {"train.learning_rate": 1e-4, "run.seed": 0}, FINISHED, average=1.0)
     search = make_search(space, [done, TrialRecord("cut", 2, drawn, RUNNING)], 1)
     resumed, new = (search.suggest(f"tune-{number}") for number in range(search.num_trials))
