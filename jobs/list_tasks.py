@@ -49,9 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Prints the table and the groups."""
     parser = argparse.ArgumentParser(prog="python jobs/list_tasks.py", description=__doc__)
     parser.add_argument("--data.source", dest="source", help="count the rows of: embedded, hub or a folder")
-    parser.add_argument(
-        "--data.task_files", dest="task_files", nargs="+", default=[], help="your own YAML files"
-    )
+    parser.add_argument("--data.task_files", dest="task_files", nargs="+", default=[], help="YAML files")
     options = parser.parse_args(arguments)
     try:
         words = " ".join(options.task_files).strip("[]").replace(",", " ")  # as other jobs write lists, too

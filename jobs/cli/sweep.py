@@ -49,7 +49,7 @@ def _check_values(settings: Settings, space: Space) -> None:
         for name, value in values.items():
             if _get(parsed, name) != _get(expected, name):
                 raise ValueError(
-                    f"sweep.space: {name}: {value!r} is read as {_get(parsed, name)!r}: write it so"
+                    f"sweep.space: {name}: {value!r} reads as {_get(parsed, name)!r}: write it so"
                 )
         check(with_values(settings, values))
 

@@ -117,8 +117,6 @@ def read_entries(path: str) -> Iterator[Entry]:
     for key, node in root.value:
         line = key.start_mark.line + 1
         if not isinstance(node, yaml.MappingNode):
-            raise ValueError(
-                f"{path}:{line}: {key.value!r} has no fields: write 'name: value' lines below it"
-            )
+            raise ValueError(f"{path}:{line}: {key.value!r} has no fields: write 'name: value' lines below")
         lines = {name.value: name.start_mark.line + 1 for name, _ in node.value}
         yield Entry(path, key.value, line, tasks[key.value], lines)

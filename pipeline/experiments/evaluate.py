@@ -35,9 +35,7 @@ def model_folder(folder: str | Path) -> Path:
     for candidate in (Path(folder) / "model", Path(folder)):
         if (candidate / "config.json").is_file():
             return candidate
-    raise ValueError(
-        f"{folder} is neither a run directory with model/ in it nor a model folder (no config.json)"
-    )
+    raise ValueError(f"{folder} is neither a run directory with model/ nor a model folder (no config.json)")
 
 
 def evaluate_model(folder: str | Path, settings: Settings) -> dict[str, Any]:

@@ -17,9 +17,8 @@ from pipeline.sampling.arrays import Ints
 Unsigned = NDArray[np.uint64]
 FEISTEL_ROUNDS = 6
 SCATTERED_ROWS = 65_536
-WINDOW_GROUPS = (
-    16  # WINDOW_ROWS is then a power of four, the size that the network permutes without repetition
-)
+# WINDOW_ROWS is then a power of four, the size that the network permutes without repetition
+WINDOW_GROUPS = 16
 WINDOW_ROWS = WINDOW_GROUPS * ROW_GROUP_ROWS
 
 

@@ -128,9 +128,7 @@ class Task:
     def __post_init__(self) -> None:
         task, kind = f"task {self.name!r}", self.head.kind
         if not re.fullmatch(r"[\w.-]+", self.name):
-            raise ValueError(
-                f"task name {self.name!r}: use letters, digits, '_', '-' and '.' (it names folders)"
-            )
+            raise ValueError(f"task name {self.name!r}: use letters, digits, _ - . (it names folders)")
         texts = (2,) if kind == "choice" and "answers" in self.columns else TASK_KINDS[kind].texts
         if len(self.text_columns) not in texts:
             raise ValueError(
@@ -149,9 +147,7 @@ class Task:
             raise ValueError(f"{task} has max_seq_length {self.max_seq_length}: give 8 or more")
         if self.null_threshold is not None:
             if kind != "span":
-                raise ValueError(
-                    f"{task} of kind {kind} has a null_threshold: remove it, only spans have one"
-                )
+                raise ValueError(f"{task} of kind {kind} has null_threshold: remove it, only spans have one")
             object.__setattr__(self, "head", replace(self.head, null_threshold=self.null_threshold))
         if self.label_names and not self.head.label_names:
             object.__setattr__(self, "head", replace(self.head, label_names=self.label_names))

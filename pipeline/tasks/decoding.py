@@ -73,7 +73,7 @@ def decode_choice(scores: Logits, choices: Sequence[str] | None = None) -> int |
         ValueError: There are neither scores nor texts, or their numbers differ.
     """
     if choices is not None and len(choices) != len(scores):
-        raise ValueError(f"{len(scores)} scores for {len(choices)} choices: prepare the data again")
+        raise ValueError(f"{len(scores)} scores for {len(choices)} choices: prepare data again")
     if not len(scores):
         if choices is None:
             raise ValueError("a row of a choice task has no encodings: give it at least one choice")

@@ -121,9 +121,8 @@ class Learner:
             with self._ddp.no_sync() if self._ddp else contextlib.nullcontext():
                 self._backward(rows.take(chunk), weights, losses, entropy)
         self._backward(rows.take(chunks[-1]), weights, losses, entropy)
-        for task in np.flatnonzero(
-            rows_per_task == 0
-        ):  # DDP gives zeros, with which AdamW would decay the head
+        # DDP gives zeros to unused heads, with which AdamW would decay them.
+        for task in np.flatnonzero(rows_per_task == 0):
             self.model.heads[self.model.config.tasks[task]].zero_grad(set_to_none=True)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.max_grad_norm)
         self.optimizer.step()
