@@ -120,7 +120,7 @@ REFUSALS = {
     **{REVIEWS.replace("  label_column", f"  {line}\n  label_column"): ADDED[line] for line in ADDED},
     **{REVIEWS.replace(*change): REPLACED[change] for change in REPLACED},
     REVIEWS + REVIEWS: "6: not valid YAML: 'reviews' is given twice: keep one",
-    "reviews:\n": "1: 'reviews' has no fields: write 'name: value' lines below it",
+    "reviews:\n": "1: 'reviews' has no fields: write 'name: value' lines below",
     "": "1: the file contains no tasks",
     "- name: reviews\n": "1: the file contains no tasks: write each as a name with fields below it",
     "reviews: [1\n": "2: not valid YAML: expected ',' or ']'",
