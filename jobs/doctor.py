@@ -1,4 +1,4 @@
-"""Look before a long run: `python jobs/doctor.py [--config file.yaml] [--section.field value ...]`."""
+"""Checks a run before it starts: `python jobs/doctor.py [--config file.yaml] [--section.field value ...]`."""
 
 import sys
 
@@ -18,7 +18,7 @@ SIGNS = {True: ("✓", "green"), False: ("✗", "bold red"), None: ("-", "yellow
 
 
 def main() -> None:
-    """Parse, check, show a line for every finding."""
+    """Parses the command line, runs the checks, prints a line for every finding."""
     settings = parse_settings(sys.argv[1:], DESCRIPTION, EXAMPLES)
     import transformers
     from rich.console import Console

@@ -23,7 +23,7 @@ from pipeline.training.loop import Save
 
 LOCAL_PREFIX = "camtl-checkpoint-"
 POLL_SECONDS = 0.5  # Ray Train's controller takes one report of every rank, then waits this long
-REPORT_SECONDS = 2.0  # of training per report; more reports than polls would queue up
+REPORT_SECONDS = 2.0  # training time per report; reports that come faster than the polls would queue up
 
 
 class Reporter:

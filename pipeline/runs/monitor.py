@@ -27,8 +27,8 @@ class RunMonitor:
 
     Attributes:
         tasks: the run's tasks, in the order of their ids.
-        tracker: receives the metrics. It ignores steps that it has logged, so it also gets the chunks up to
-            `from_step`: the earlier run may have ended before it sent them.
+        tracker: receives the metrics of all chunks, also those up to `from_step`, which an earlier run may not have
+            sent. The tracker ignores steps that MLflow has.
         from_step: last step that an earlier run has shown.
         store: polled for scores of asynchronous evaluations.
         on_scores: receives the scores of inline evaluations after `from_step`.

@@ -41,7 +41,7 @@ class Tracker:
     """
 
     def __init__(self, tracking_uri: str, run_id: str) -> None:
-        """Arguments as of, and from, `tracking.runs.start_run`."""
+        """Takes the address of MLflow and the id that `tracking.runs.start_run` returned."""
         self.tracking_uri = tracking_uri
         self.run_id = run_id
         self.status = "FINISHED"  # with which the run closes at the end of a `with` block

@@ -1,4 +1,4 @@
-"""The command: a line for every finding, its mend below, and an exit code for scripts."""
+"""The command: a line for every finding, its remedy below, and an exit code for scripts."""
 
 import sys
 from pathlib import Path

@@ -169,7 +169,8 @@ class CheckpointStore:
         waiting = [one for one in intact if one.metrics.get("to_evaluate") and one.average == NOT_EVALUATED]
         kept = {stored.name for stored in [*intact[-keep:], _best(intact), *waiting] if stored}
         for stored in sealed:
-            if stored.step <= uploaded if stored.problem else stored.name not in kept:
+            removable = stored.step <= uploaded if stored.problem else stored.name not in kept
+            if removable:
                 with contextlib.suppress(OSError):  # without its manifest, the rest is no checkpoint
                     self._fs.delete_file(f"{stored.path}/{MANIFEST}")
                     self._fs.delete_dir(stored.path)
